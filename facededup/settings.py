@@ -1,0 +1,189 @@
+"""One frozen settings object, from the command line, the environment and a TOML file, in that order.
+
+Values are plain; whether a model, detector or engine of that name exists is checked where it is used.
+"""
+
+from __future__ import annotations
+
+import os
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from typing import Any, get_type_hints
+
+from facededup.errors import PathNotFoundError, UsageError
+
+ENVIRONMENT_PREFIX = "FACEDEDUP_"
+FACE_CHOICES = ("all", "largest", "center", "single")
+
+
+@dataclass(frozen=True, slots=True, kw_only)
+class Settings:
+    """Everything a run can be told. None means: not given, take the store's or the default.
+
+    Attributes:
+        store: Path or URL of the store.
+        gpu: True demands a GPU, False forbids it, None takes one where it is usable.
+        devices: Which GPUs, as the driver numbers them; empty for all.
+        engine: `auto`, `onnx`, `tensorflow` or `pytorch`.
+        model: Recognition model.
+        detector: Face detector.
+        align: How faces are cut out.
+        flip: Average each face with its mirror.
+        faces: Which faces of an image are stored: `all`, `largest`, `center`, `single`.
+        processes: Worker processes; None for one a core.
+        batch_size: Faces an embedding batch; None lets the engine choose.
+        follow_symlinks: Follow links inside the given folders.
+        max_pixels: Images with more pixels are refused.
+        image_timeout: Seconds one image may take in a worker before it is given up.
+        reset: Drop what the command would otherwise add to.
+        rehash: Read every file again, whatever its time stamp says.
+        threshold: Lowest similarity of a pair.
+        operating_cosine: The cosine that similarity 0.40 stands for; None for the store's or catalogue's.
+        max_pairs: `find` stops before it stores more pairs than this.
+        limit: How many pairs and clusters are listed; 0 for all.
+    """
+
+    store: str = "facededup.h5"
+    gpu: bool | None = None
+    devices: tuple[int, ...] = ()
+    engine: str = "auto"
+    model: str | None = None
+    detector: str | None = None
+    align: str | None = None
+    flip: bool | None = None
+    faces: str | None = None
+    processes: int | None = None
+    batch_size: int | None = None
+    follow_symlinks: bool = False
+    max_pixels: int = 178_956_970
+    image_timeout: float = 120.0
+    reset: bool = False
+    rehash: bool = False
+    threshold: float = 0.4
+    operating_cosine: float | None = None
+    max_pairs: int = 50_000_000
+    limit: int = 100_000
+
+    def __post_init__(self) -> None:
+        """Refuses values no part of the program could use."""
+        if self.faces is not None and self.faces not in FACE_CHOICES:
+            raise UsageError(f"faces must be one of {', '.join(FACE_CHOICES)}, not {self.faces!r}")
+        for name in ("processes", "batch_size"):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise UsageError(f"{name} must be at least 1, not {value}")
+        for name in ("max_pixels", "max_pairs"):
+            if getattr(self, name) < 1:
+                raise UsageError(f"{name} must be at least 1, not {getattr(self, name)}")
+        if self.limit < 0:
+            raise UsageError(f"limit must be 0 or more, not {self.limit}")
+        if not self.image_timeout > 0:
+            raise UsageError(f"image_timeout must be above 0 seconds, not {self.image_timeout}")
+        if not -100 <= self.threshold <= 1:
+            raise UsageError(f"threshold must be at most 1 (identical), not {self.threshold}")
+        if self.operating_cosine is not None and not -1 < self.operating_cosine < 1:
+            raise UsageError(f"operating_cosine must lie between -1 and 1, not {self.operating_cosine}")
+
+
+_TYPES = get_type_hints(Settings)
+_NAMES = tuple(item.name for item in fields(Settings))
+
+
+def load_settings(
+    overrides: Mapping[str, Any],
+    *,
+    config: str | None = None,
+    environment: Mapping[str, str] | None = None,
+) -> Settings:
+    """Builds the settings of one run.
+
+    Args:
+        overrides: What the command line gave, by field name; None values count as not given.
+        config: Path of a TOML file whose keys are field names (hyphens allowed).
+        environment: Defaults to `os.environ`; `FACEDEDUP_THRESHOLD` sets `threshold`, and so on.
+
+    Raises:
+        PathNotFoundError: There is no such file.
+        UsageError: A key or value in the file, the environment or `overrides` cannot be used.
+    """
+    values: dict[str, Any] = {}
+    if config is not None:
+        values.update(_from_file(config))
+    environment = os.environ if environment is None else environment
+    for name in _NAMES:
+        text = environment.get(ENVIRONMENT_PREFIX + name.upper())
+        if text is not None:
+            values[name] = _parse(name, text)
+    values.update({name: value for name, value in overrides.items() if value is not None})
+    return Settings(**values)
+
+
+def _from_file(path: str) -> dict[str, Any]:
+    try:
+        with open(path, "rb") as file:
+            table = tomllib.load(file)
+    except FileNotFoundError as exc:
+        raise PathNotFoundError(f"there is no configuration file {path!r}") from exc
+    except OSError as exc:
+        raise UsageError(f"the configuration file {path!r} cannot be read: {exc.strerror}") from exc
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as exc:
+        raise UsageError(f"the configuration file {path!r} is not TOML: {exc}") from exc
+    values = {}
+    for key, value in table.items():
+        name = key.replace("-", "_")
+        if name not in _NAMES:
+            raise UsageError(f"the configuration file {path!r} has an unknown key {key!r}")
+        values[name] = _check(name, value, f"in {path!r}")
+    return values
+
+
+def _kind(name: str) -> type:
+    """The plain type behind `int | None` and the like."""
+    hint = _TYPES[name]
+    options = [option for option in getattr(hint, "__args__", (hint,)) if option is not type(None)]
+    return tuple if name == "devices" else options[0]
+
+
+def _check(name: str, value: Any, where: str) -> Any:
+    kind = _kind(name)
+    if kind is tuple:
+        if isinstance(value, list) and all(type(item) is int and item >= 0 for item in value):
+            return tuple(value)
+        raise UsageError(f"{name} {where} must be a list of GPU numbers, not {value!r}")
+    if kind is float and type(value) is int:
+        return float(value)
+    if type(value) is not kind:
+        raise UsageError(f"{name} {where} must be of type {kind.__name__}, not {value!r}")
+    return value
+
+
+def _parse(name: str, text: str) -> Any:
+    kind = _kind(name)
+    where = f"in the environment ({ENVIRONMENT_PREFIX}{name.upper()})"
+    if kind is tuple:
+        return parse_devices(text)
+    if kind is bool:
+        words = {"1": True, "true": True, "yes": True, "0": False, "false": False, "no": False}
+        if text.lower() not in words:
+            raise UsageError(f"{name} {where} must be true or false, not {text!r}")
+        return words[text.lower()]
+    try:
+        return kind(text)
+    except ValueError as exc:
+        raise UsageError(f"{name} {where} must be a number, not {text!r}") from exc
+
+
+def parse_devices(text: str) -> tuple[int, ...]:
+    """`0,1` as (0, 1).
+
+    Raises:
+        UsageError: Not a list of numbers.
+    """
+    try:
+        devices = tuple(int(part) for part in text.split(","))
+    except ValueError:
+        devices = (-1,)
+    if any(device < 0 for device in devices):
+        raise UsageError(f"devices must be GPU numbers such as 0,1, not {text!r}")
+    return devices

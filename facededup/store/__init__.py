@@ -1,0 +1,1 @@
+"""Where images, faces, embeddings, findings and decisions are kept."""

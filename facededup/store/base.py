@@ -1,0 +1,370 @@
+"""What every store offers, and the records that go in and come out.
+
+A store holds *images* (one row a path) and *contents* (the faces and embeddings of one file content, stored
+once however many images have it). Ids of images and faces ascend in row order and are never used twice, so
+that findings outlive a moved file, a new run and a compaction.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, field
+from types import TracebackType
+from typing import Any, Protocol, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from facededup.types import Face, FileStat, Floats, Outcome
+
+FORMAT = 1
+DIGEST_BYTES = 32
+"""SHA-256 of the file's bytes; 32 zero bytes in a table, b"" in a record, for a file that could not be read."""
+
+
+@dataclass(frozen=True, slots=True)
+class Fingerprint:
+    """What made the embeddings of a store. Two that differ in any field are never mixed.
+
+    Attributes:
+        model: Catalogue name of the recognition model.
+        weights: Catalogue id of its weights, one for the same weights in every engine's format.
+        dimension: Length of an embedding.
+        detector: Name of the face detector.
+        align: How a face is cut out (`chip`: dlib's five-point chip).
+        flip: Whether embeddings average a face and its mirror.
+        faces: Which faces of an image are stored: `all`, `largest`, `center` or `single`.
+    """
+
+    model: str
+    weights: str
+    dimension: int
+    detector: str
+    align: str
+    flip: bool
+    faces: str
+
+    def to_dict(self) -> dict[str, Any]:
+        """As plain values for JSON."""
+        return asdict(self)
+
+
+@dataclass(frozen=True, slots=True, kw_only)
+class ImageRecord:
+    """One image as it goes into a store.
+
+    Attributes:
+        path: Absolute, links unresolved, as the file system's bytes.
+        root: The folder (or file) given to `index` under which it was found, absolute.
+        mount: The mount point that held `root` then; tells an unmounted disk from a deleted file.
+        stat: Of the file when it was read.
+        digest: SHA-256 of its bytes, b"" where they could not be read.
+        outcome: What became of it.
+        reason: One sentence where the outcome is not OK, else "".
+        retry: The outcome was caused by circumstances (I/O, permission, dead worker, time, memory), not by
+            the content: the next run tries again.
+        unresolved: Same bytes as an older image whose root cannot be reached now: neither a move nor a copy.
+        width: Of the upright image, in pixels; 0 where it could not be decoded.
+        height: Likewise.
+    """
+
+    path: bytes
+    root: bytes
+    mount: bytes
+    stat: FileStat
+    digest: bytes
+    outcome: Outcome
+    reason: str = ""
+    retry: bool = False
+    unresolved: bool = False
+    width: int = 0
+    height: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Content:
+    """The faces of one file content. `embeddings` is float32 (k, dimension), L2-normalised, a row a face."""
+
+    digest: bytes
+    faces: tuple[Face, ...]
+    embeddings: Floats
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """One durable step. Applied in this order: `moved`, `removed`, `contents`, `images`, then contents that
+    no image has any more are dropped with their faces and embeddings.
+
+    Attributes:
+        images: Put under their paths; an image already there keeps its id if its digest is the same, else
+            it gets a new one.
+        contents: New contents; one whose digest is already known is ignored.
+        moved: (old path, new path): the row keeps its id.
+        removed: Paths to take out.
+    """
+
+    images: tuple[ImageRecord, ...] = ()
+    contents: tuple[Content, ...] = ()
+    moved: tuple[tuple[bytes, bytes], ...] = ()
+    removed: tuple[bytes, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ImageTable:
+    """All images, by ascending id. Arrays have one entry a row.
+
+    Attributes:
+        id: int64.
+        path: File system bytes.
+        root: int32, an index into `roots`.
+        roots: (root, mount) pairs.
+        size: int64, bytes.
+        mtime_ns: int64.
+        ctime_ns: int64.
+        inode: uint64.
+        digest: uint8 (n, 32), zeros where unknown.
+        outcome: uint8, values of `Outcome`.
+        reason: Sentences.
+        retry: bool.
+        unresolved: bool.
+        width: int32.
+        height: int32.
+        first: int64, the row of the first image with the same digest; its own row where it has no digest.
+    """
+
+    id: NDArray[np.int64]
+    path: list[bytes]
+    root: NDArray[np.int32]
+    roots: list[tuple[bytes, bytes]]
+    size: NDArray[np.int64]
+    mtime_ns: NDArray[np.int64]
+    ctime_ns: NDArray[np.int64]
+    inode: NDArray[np.uint64]
+    digest: NDArray[np.uint8]
+    outcome: NDArray[np.uint8]
+    reason: list[str]
+    retry: NDArray[np.bool_]
+    unresolved: NDArray[np.bool_]
+    width: NDArray[np.int32]
+    height: NDArray[np.int32]
+    first: NDArray[np.int64]
+
+    def __len__(self) -> int:
+        return len(self.path)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class FaceTable:
+    """All faces, by ascending id; row k belongs to row k of the embeddings.
+
+    Attributes:
+        id: int64.
+        image: int64, the row of the first image with the face's content.
+        number: int32, the face's number in its image, from 0.
+        box: int32 (n, 4): x, y, w, h.
+        confidence: float32.
+        landmarks: float32 (n, 5, 2), NaN where the detector gives none.
+    """
+
+    id: NDArray[np.int64]
+    image: NDArray[np.int64]
+    number: NDArray[np.int32]
+    box: NDArray[np.int32]
+    confidence: NDArray[np.float32]
+    landmarks: NDArray[np.float32]
+
+    def __len__(self) -> int:
+        return len(self.id)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class PairBlock:
+    """Some pairs of faces, a < b. `a` and `b` are int64: face ids in a store, rows while matching.
+
+    Attributes:
+        a: The lower one.
+        b: The higher one.
+        cosine: float64.
+        new: bool: not in the findings before.
+    """
+
+    a: NDArray[np.int64]
+    b: NDArray[np.int64]
+    cosine: NDArray[np.float64]
+    new: NDArray[np.bool_]
+
+    def __len__(self) -> int:
+        return len(self.a)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ClusterTable:
+    """Clusters of faces; cluster k has members[offsets[k]:offsets[k + 1]].
+
+    Attributes:
+        key: Stable ids, twelve hex digits.
+        offsets: int64 (m + 1,).
+        members: int64 face ids. A content's faces stand for those of all its copies.
+        min_cosine: float64 (m,), over all pairs of the members.
+        new: bool (m,).
+    """
+
+    key: list[str]
+    offsets: NDArray[np.int64]
+    members: NDArray[np.int64]
+    min_cosine: NDArray[np.float64]
+    new: NDArray[np.bool_]
+
+    def __len__(self) -> int:
+        return len(self.key)
+
+
+class Findings(Protocol):
+    """The stored result of the last `find`. Pairs are between contents: copies are expanded on output."""
+
+    @property
+    def meta(self) -> Mapping[str, Any]:
+        """Plain values: threshold, operating_cosine, complete, search, next_image_id, ..."""
+
+    @property
+    def pair_count(self) -> int:
+        """Number of stored pairs."""
+
+    def pairs(self, start: int, stop: int) -> PairBlock:
+        """Stored pairs start to stop, as face ids."""
+
+    @property
+    def clusters(self) -> ClusterTable:
+        """All clusters."""
+
+
+class Snapshot(Protocol):
+    """A store as it was at one moment; later commits do not show. A context manager."""
+
+    @property
+    def fingerprint(self) -> Fingerprint:
+        """What made it."""
+
+    @property
+    def info(self) -> Mapping[str, Any]:
+        """Plain values recorded, not compared: created, facededup version, last_run, calibration, ..."""
+
+    @property
+    def images(self) -> ImageTable:
+        """All images (loaded once, at first use)."""
+
+    @property
+    def faces(self) -> FaceTable:
+        """All faces (loaded once, at first use)."""
+
+    @property
+    def next_image_id(self) -> int:
+        """The id the next new image will get."""
+
+    def embeddings(self, start: int, stop: int) -> Floats:
+        """Rows start to stop of the embeddings, float32 (stop - start, dimension)."""
+
+    def findings(self) -> Findings | None:
+        """The last findings, None if there are none."""
+
+    def __enter__(self) -> Self: ...
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None: ...
+
+
+class FindingsWriter(Protocol):
+    """Takes pairs as the search finds them. Nothing shows in the store before `finish`."""
+
+    def append(self, block: PairBlock) -> None:
+        """Adds pairs (face ids)."""
+
+    def chunks(self) -> Iterator[PairBlock]:
+        """Reads back what was appended so far, in bounded blocks; may be called again and again."""
+
+    def finish(self, meta: Mapping[str, Any], clusters: ClusterTable) -> None:
+        """Puts pairs, clusters and meta into the store in one atomic step, in place of the findings before."""
+
+
+class Writer(Protocol):
+    """The one writer of a store. A context manager: leaving it releases the lock and keeps every commit."""
+
+    @property
+    def snapshot(self) -> Snapshot:
+        """The store as this writer found it."""
+
+    def commit(self, batch: Batch) -> None:
+        """Makes one batch durable: after return it survives a kill and a power loss.
+
+        Raises:
+            StoreWriteError: The batch could not be written; all batches before are safe.
+        """
+
+    def record(self, info: Mapping[str, Any]) -> None:
+        """Merges plain values into the store's `info`, durably."""
+
+    def write_findings(self) -> FindingsWriter:
+        """Begins new findings; abandoned unless finished."""
+
+    def drop_findings(self) -> None:
+        """Removes the findings."""
+
+    def __enter__(self) -> Self: ...
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None: ...
+
+
+class Store(Protocol):
+    """A place for embeddings. Nothing is opened or locked before `snapshot` or `writer` is called."""
+
+    @property
+    def location(self) -> str:
+        """The path or URL it was opened by, without passwords."""
+
+    def exists(self) -> bool:
+        """Whether there is a store (or something else) at the location."""
+
+    def snapshot(self) -> Snapshot:
+        """The store as it is now.
+
+        Raises:
+            StoreNotFoundError: There is none.
+            DamagedStoreError: It is damaged, or no store.
+            NewerFormatError: It was made by a later version.
+        """
+
+    def writer(self, fingerprint: Fingerprint | None = None, *, reset: bool = False) -> Writer:
+        """Locks the store for writing.
+
+        Args:
+            fingerprint: Of a store to be made where there is none, or (with `reset`) of the emptied one. An
+                existing store keeps its own; callers compare beforehand.
+            reset: Drop images, faces, embeddings and findings first. Decisions stay.
+
+        Raises:
+            StoreLockedError: Another process is writing.
+            StoreNotFoundError: There is none and no fingerprint was given.
+            StoreWriteError: The place cannot be written.
+            DamagedStoreError: It is damaged, or no store.
+            NewerFormatError: It was made by a later version.
+        """
+
+    def disk_bytes(self) -> int:
+        """Bytes the store takes, sidecar files included."""
+
+
+@dataclass(frozen=True, slots=True)
+class LastRun:
+    """What `status` shows of the last `index`."""
+
+    command: str
+    finished: str
+    seconds: float
+    images: int
+    faces: int
+    engine: str
+    device: str
+    versions: dict[str, str] = field(default_factory=dict)

@@ -1,0 +1,135 @@
+"""The nouns of facededup: boxes, faces, outcomes, pairs and clusters. All frozen."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float32]
+Pixels = NDArray[np.uint8]
+Array = NDArray[Any]
+
+
+class Outcome(Enum):
+    """What became of one image. The value is the code kept in the store."""
+
+    OK = 0
+    NO_FACE_DETECTED = 1
+    MULTIPLE_FACES_DETECTED = 2
+    FILE_ERROR = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Box:
+    """A face's rectangle in integer pixels of the upright full-size image; it may exceed the image."""
+
+    x: int
+    y: int
+    w: int
+    h: int
+
+
+@dataclass(frozen=True, slots=True)
+class Face:
+    """One detected face.
+
+    Attributes:
+        box: Where it is.
+        confidence: The detector's own score; its scale is the detector's.
+        landmarks: Points (x, y) in pixels of the upright full-size image, five for dlib's detector
+            (outer and inner corner of the eye on the right of the picture, outer and inner corner of the
+            eye on the left, base of the nose), empty where a detector gives none.
+    """
+
+    box: Box
+    confidence: float
+    landmarks: tuple[tuple[float, float], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class FileStat:
+    """What the file system says of a file; a difference in size, mtime or ctime asks for a new look."""
+
+    size: int
+    mtime_ns: int
+    ctime_ns: int
+    inode: int
+
+
+@dataclass(frozen=True, slots=True)
+class FaceRef:
+    """A face of an image: the image's path (str as `os.fsdecode` gives it) and the face's number in it."""
+
+    path: str
+    face: int
+
+
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """Two faces at or above the threshold. `new`: not there in the findings before."""
+
+    a: FaceRef
+    b: FaceRef
+    similarity: float
+    cosine: float
+    new: bool
+
+
+@dataclass(frozen=True, slots=True)
+class ClusterFace:
+    """A member of a cluster."""
+
+    path: str
+    face: int
+    box: Box
+
+
+@dataclass(frozen=True, slots=True)
+class Cluster:
+    """Faces held to be one person.
+
+    Attributes:
+        id: Twelve hex digits, stable while the member with the smallest (content hash, box) stays.
+        size: Number of faces.
+        min_similarity: The lowest similarity over all pairs of its faces, also those below the cut.
+        new: True if a pair inside it is new.
+        faces: The members, by path then number.
+    """
+
+    id: str
+    size: int
+    min_similarity: float
+    new: bool
+    faces: tuple[ClusterFace, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Match:
+    """A face of the store that looks like a probe face.
+
+    Attributes:
+        probe: Number of the face in the probe image.
+        face: The face in the store.
+        box: Where it is in its image.
+        similarity: On the calibrated scale.
+        cosine: Inner product of the two embeddings.
+    """
+
+    probe: int
+    face: FaceRef
+    box: Box
+    similarity: float
+    cosine: float
+
+
+@dataclass(frozen=True, slots=True)
+class Unencoded:
+    """An image without an embedding, and why."""
+
+    path: str
+    outcome: Outcome
+    reason: str
