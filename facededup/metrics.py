@@ -25,6 +25,19 @@ def process_seconds() -> float:
 
 
 _IMPORTED = time.perf_counter()
+_from_process_start = False
+
+
+def measure_from_process_start() -> None:
+    """Counts every command's time from the start of the process; for programs that run one command."""
+    global _from_process_start  # noqa: PLW0603 - a property of the process, like its start time
+    _from_process_start = True
+
+
+def _origin() -> float:
+    """The `perf_counter` reading from which a new command counts."""
+    now = time.perf_counter()
+    return now - process_seconds() if _from_process_start else now
 
 
 @dataclass(slots=True)
@@ -57,6 +70,7 @@ class Metrics:
         versions: Of the packages that did the work.
         images: Images read in this run.
         faces: Faces embedded in this run.
+        origin: The `time.perf_counter` reading from which `seconds` counts.
         startup_seconds: From process start to the first decode (or the first block searched).
         gpu: What the driver says of the GPUs used, None without.
     """
@@ -70,6 +84,12 @@ class Metrics:
     faces: int = 0
     startup_seconds: float | None = None
     gpu: dict[str, Any] | None = None
+    origin: float = field(default_factory=_origin)
+
+    @property
+    def seconds(self) -> float:
+        """Wall seconds so far."""
+        return time.perf_counter() - self.origin
 
     @contextmanager
     def timed(self, stage: str, items: int = 0) -> Iterator[StageTime]:
@@ -85,14 +105,14 @@ class Metrics:
         for stage, spent in seconds.items():
             self.stages[stage].add(spent, items)
 
-    def mark_started(self) -> None:
-        """Start-up is over; later calls change nothing."""
+    def mark_started(self, ago: float = 0.0) -> None:
+        """Start-up was over `ago` seconds before now; later calls change nothing."""
         if self.startup_seconds is None:
-            self.startup_seconds = process_seconds()
+            self.startup_seconds = max(0.0, self.seconds - ago)
 
     def to_dict(self) -> dict[str, Any]:
         """The document of `--metrics`, schema facededup/metrics/1."""
-        seconds = process_seconds()
+        seconds = self.seconds
         startup = self.startup_seconds if self.startup_seconds is not None else seconds
         working = seconds - startup
         return {

@@ -17,7 +17,7 @@ ENVIRONMENT_PREFIX = "FACEDEDUP_"
 FACE_CHOICES = ("all", "largest", "center", "single")
 
 
-@dataclass(frozen=True, slots=True, kw_only)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
     """Everything a run can be told. None means: not given, take the store's or the default.
 
@@ -39,7 +39,6 @@ class Settings:
         reset: Drop what the command would otherwise add to.
         rehash: Read every file again, whatever its time stamp says.
         threshold: Lowest similarity of a pair.
-        operating_cosine: The cosine that similarity 0.40 stands for; None for the store's or catalogue's.
         max_pairs: `find` stops before it stores more pairs than this.
         limit: How many pairs and clusters are listed; 0 for all.
     """
@@ -61,7 +60,6 @@ class Settings:
     reset: bool = False
     rehash: bool = False
     threshold: float = 0.4
-    operating_cosine: float | None = None
     max_pairs: int = 50_000_000
     limit: int = 100_000
 
@@ -82,8 +80,6 @@ class Settings:
             raise UsageError(f"image_timeout must be above 0 seconds, not {self.image_timeout}")
         if not -100 <= self.threshold <= 1:
             raise UsageError(f"threshold must be at most 1 (identical), not {self.threshold}")
-        if self.operating_cosine is not None and not -1 < self.operating_cosine < 1:
-            raise UsageError(f"operating_cosine must lie between -1 and 1, not {self.operating_cosine}")
 
 
 _TYPES = get_type_hints(Settings)

@@ -1,0 +1,70 @@
+"""Find the same person enrolled twice in a large folder of images."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from facededup.api import find, index, list_models, search, store_status
+    from facededup.errors import FacededupError
+    from facededup.results import FindResult, ImageCounts, IndexResult, SearchResult, StoreStatus
+    from facededup.settings import Settings, load_settings
+    from facededup.types import Box, Cluster, ClusterFace, Face, FaceRef, Match, Outcome, Pair, Unencoded
+
+__version__ = "0.1.0"
+
+_HOMES = {
+    "facededup.api": ("find", "index", "list_models", "search", "store_status"),
+    "facededup.errors": ("FacededupError",),
+    "facededup.results": ("FindResult", "ImageCounts", "IndexResult", "SearchResult", "StoreStatus"),
+    "facededup.settings": ("Settings", "load_settings"),
+    "facededup.types": (
+        "Box",
+        "Cluster",
+        "ClusterFace",
+        "Face",
+        "FaceRef",
+        "Match",
+        "Outcome",
+        "Pair",
+        "Unencoded",
+    ),
+}
+
+__all__ = [  # noqa: PLE0604 - the names below are resolved by __getattr__
+    "Box",
+    "Cluster",
+    "ClusterFace",
+    "Face",
+    "FaceRef",
+    "FacededupError",
+    "FindResult",
+    "ImageCounts",
+    "IndexResult",
+    "Match",
+    "Outcome",
+    "Pair",
+    "SearchResult",
+    "Settings",
+    "StoreStatus",
+    "Unencoded",
+    "find",
+    "index",
+    "list_models",
+    "load_settings",
+    "search",
+    "store_status",
+]
+
+
+def __getattr__(name: str) -> Any:
+    """Imports public names when they are first used: `import facededup` itself costs next to nothing."""
+    for home, names in _HOMES.items():
+        if name in names:
+            return getattr(import_module(home), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted([*__all__, "__version__"])

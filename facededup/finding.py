@@ -1,0 +1,302 @@
+"""The pipeline of `find`: join the store's faces with themselves, cluster, keep and list the findings."""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import math
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from facededup.copies import Copies
+from facededup.counting import count_faces, count_images
+from facededup.errors import NoGpuError, StoreNotFoundError, TooManyPairsError
+from facededup.listing import CHUNK, Listing
+from facededup.matching.clusters import average_linkage, minimum_cosine
+from facededup.matching.flat import exact_cosine
+from facededup.matching.selfjoin import estimate_pairs, self_join
+from facededup.metrics import Metrics
+from facededup.models.catalog import describe_model
+from facededup.models.scores import cosine_cut, expected_false_match_rate, similarity
+from facededup.progress import Progress
+from facededup.recipe import choose_fingerprint
+from facededup.results import FindResult
+from facededup.settings import Settings
+from facededup.store.base import ClusterTable, FindingsWriter, PairBlock, Snapshot, Writer
+from facededup.store.opener import open_store
+from facededup.types import Floats
+
+GATHER_ROWS = 65_536
+
+
+def find_duplicates(settings: Settings, metrics: Metrics, progress: Progress) -> FindResult:
+    """Searches a whole store for duplicates and stores the findings.
+
+    Args:
+        settings: Of the run.
+        metrics: Receives the timing.
+        progress: Receives the advance.
+
+    Raises:
+        StoreNotFoundError: There is no store.
+        SettingMismatchError: A given setting differs from the store's.
+        NoGpuError: A GPU was demanded and FAISS sees none.
+        TooManyPairsError: The threshold would give more pairs than `max_pairs`.
+        StoreLockedError: Another process is writing to the store.
+        StoreWriteError: The findings cannot be written; the findings before are kept.
+    """
+    if settings.gpu:
+        raise NoGpuError("find has no GPU search engine yet: leave out --gpu, the search then runs on the CPU")
+    store = open_store(settings.store)
+    with store.snapshot() as snapshot:
+        choose_fingerprint(settings, snapshot.fingerprint, store.location)
+    with store.writer() as writer:
+        if settings.reset:
+            writer.drop_findings()
+        search = _Search(writer, settings, metrics, progress)
+        search.execute()
+    with store.snapshot() as snapshot:
+        return _result(snapshot, store.location, settings, metrics)
+
+
+class StoredVectors:
+    """The embeddings of a snapshot, as the self-join reads them."""
+
+    def __init__(self, snapshot: Snapshot) -> None:
+        self._snapshot = snapshot
+        self.dimension = snapshot.fingerprint.dimension
+
+    def __len__(self) -> int:
+        return len(self._snapshot.faces)
+
+    def rows(self, start: int, stop: int) -> Floats:
+        """Rows start to stop."""
+        return self._snapshot.embeddings(start, stop)
+
+    def gather(self, rows: NDArray[np.int64]) -> Floats:
+        """Some rows, given in ascending order."""
+        found = np.empty((len(rows), self.dimension), np.float32)
+        for start in range(0, len(self), GATHER_ROWS):
+            stop = min(start + GATHER_ROWS, len(self))
+            low, high = np.searchsorted(rows, (start, stop))
+            if high > low:
+                found[low:high] = self.rows(start, stop)[rows[low:high] - start]
+        return found
+
+
+class _Search:
+    """One search of an open store."""
+
+    def __init__(self, writer: Writer, settings: Settings, metrics: Metrics, progress: Progress) -> None:
+        self.writer = writer
+        self.settings = settings
+        self.metrics = metrics
+        self.progress = progress
+        self.snapshot = writer.snapshot
+        self.vectors = StoredVectors(self.snapshot)
+        self.operating_cosine, self.source = operating_cosine(self.snapshot)
+        self.cut = float(cosine_cut(settings.threshold, self.operating_cosine))
+
+    def execute(self) -> None:
+        """Everything from the estimate to the stored findings."""
+        self.metrics.devices["search"] = "CPU"
+        self.metrics.mark_started()
+        with self.metrics.timed("search"):
+            self._refuse_too_many()
+            previous = self._previous_keys()
+        findings = self.writer.write_findings()
+        self._join(findings, previous)
+        with self.metrics.timed("cluster", len(self.vectors)):
+            self.progress.start("cluster", None)
+            clusters = self._clusters(findings)
+            self.progress.finish()
+        with self.metrics.timed("store"):
+            findings.finish(self._meta(), clusters)
+
+    @property
+    def _group(self) -> NDArray[np.int64]:
+        """Faces of one image are never a pair."""
+        return self.snapshot.faces.image
+
+    def _refuse_too_many(self) -> None:
+        allowed = self.settings.max_pairs
+        estimate = estimate_pairs(self.vectors, self.cut, group=self._group)
+        if estimate.pairs > allowed:
+            raise self._too_many(f"about {estimate.pairs:,.0f}", estimate.cut_for(allowed))
+
+    def _too_many(self, count: str, fitting_cut: float) -> TooManyPairsError:
+        threshold = math.ceil(100 * float(similarity(fitting_cut, self.operating_cosine))) / 100
+        return TooManyPairsError(
+            f"threshold {self.settings.threshold:g} gives {count} pairs, more than --max-pairs "
+            f"{self.settings.max_pairs:,}: use --threshold {min(threshold, 1.0):g} or higher, or raise --max-pairs"
+        )
+
+    def _previous_keys(self) -> NDArray[np.int64]:
+        """The pairs of the findings before, as sorted keys of today's rows; faces that are gone are left out."""
+        before = None if self.settings.reset else self.snapshot.findings()
+        if before is None:
+            return np.empty(0, np.int64)
+        ids = self.snapshot.faces.id
+        keys = []
+        for start in range(0, before.pair_count, CHUNK):
+            block = before.pairs(start, start + CHUNK)
+            alive = np.isin(block.a, ids) & np.isin(block.b, ids)
+            keys.append(self._keys(np.searchsorted(ids, block.a[alive]), np.searchsorted(ids, block.b[alive])))
+        return np.sort(np.concatenate(keys)) if keys else np.empty(0, np.int64)
+
+    def _keys(self, a: NDArray[np.int64], b: NDArray[np.int64]) -> NDArray[np.int64]:
+        return a * len(self.vectors) + b
+
+    def _join(self, findings: FindingsWriter, previous: NDArray[np.int64]) -> None:
+        ids = self.snapshot.faces.id
+        total = 0
+        blocks = self_join(self.vectors, self.cut, group=self._group, progress=self.progress)
+        while True:
+            with self.metrics.timed("search"):
+                block = next(blocks, None)
+            if block is None:
+                break
+            keys = self._keys(block.a, block.b)
+            place = np.searchsorted(previous, keys)
+            place[place == len(previous)] = 0
+            new = previous[place] != keys if len(previous) else np.ones(len(keys), np.bool_)
+            with self.metrics.timed("store", len(block)):
+                findings.append(PairBlock(ids[block.a], ids[block.b], block.cosine, new))
+            total += len(block)
+            if total > self.settings.max_pairs:
+                estimate = estimate_pairs(self.vectors, self.cut, group=self._group, sample=4096)
+                raise self._too_many(f"more than {total:,}", estimate.cut_for(self.settings.max_pairs))
+        self.metrics.stages["search"].items += len(self.vectors)
+
+    def _clusters(self, findings: FindingsWriter) -> ClusterTable:
+        """Average linkage over the pairs just stored; a content with copies is a cluster by itself."""
+        ids, images = self.snapshot.faces.id, self.snapshot.faces.image
+        copies = Copies(self.snapshot.images, self.snapshot.faces)
+
+        def pairs() -> Iterator[PairBlock]:
+            for block in findings.chunks():
+                yield PairBlock(
+                    np.searchsorted(ids, block.a), np.searchsorted(ids, block.b), block.cosine, block.new
+                )
+
+        weights = np.maximum(copies.count[images], 1)
+        labels = average_linkage(len(ids), pairs, self.vectors.gather, self.cut, weights=weights)
+        sizes = np.bincount(labels, minlength=len(ids))
+        members = np.flatnonzero((sizes[labels] > 1) | (weights > 1))
+        members = members[np.argsort(labels[members], kind="stable")]
+        starts = np.flatnonzero(np.diff(labels[members], prepend=-1))
+        offsets = np.append(starts, len(members)).astype(np.int64)
+
+        new = np.zeros(len(ids), np.bool_)
+        fresh = self.snapshot.images.id >= self._known_images()
+        shared = images[members[copies.count[images[members]] > 1]]
+        for row in shared.tolist():
+            if fresh[copies.rows(row)].any():
+                new[labels[members[images[members] == row]]] = True
+        for block in pairs():
+            inside = block.new & (labels[block.a] == labels[block.b])
+            new[labels[block.a[inside]]] = True
+        vectors = self.vectors.gather(np.sort(members))[np.argsort(np.argsort(members))]
+        return ClusterTable(
+            key=self._cluster_keys(members, offsets),
+            offsets=offsets,
+            members=ids[members],
+            min_cosine=_weakest_links(vectors, offsets),
+            new=new[labels[members[starts]]],
+        )
+
+    def _cluster_keys(self, members: NDArray[np.int64], offsets: NDArray[np.int64]) -> list[str]:
+        """Stable names: from the smallest (content hash, box) among the members."""
+        images, faces = self.snapshot.images, self.snapshot.faces
+        names = [
+            images.digest[image].tobytes() + box.astype(">i4").tobytes()
+            for image, box in zip(faces.image[members].tolist(), faces.box[members], strict=True)
+        ]
+        return [
+            hashlib.sha256(min(names[start:stop])).hexdigest()[:12]
+            for start, stop in itertools.pairwise(offsets.tolist())
+        ]
+
+    def _known_images(self) -> int:
+        """Images with ids below this were there in the findings before."""
+        before = None if self.settings.reset else self.snapshot.findings()
+        return 0 if before is None else int(before.meta["next_image_id"])
+
+    def _meta(self) -> dict[str, Any]:
+        return {
+            "created": datetime.now(UTC).isoformat(timespec="seconds"),
+            "threshold": self.settings.threshold,
+            "cosine_cut": self.cut,
+            "operating_cosine": self.operating_cosine,
+            "operating_cosine_source": self.source,
+            "complete": True,
+            "search": {"engine": "faiss", "index": "IndexFlatIP", "device": "CPU"},
+            "known_images": self._known_images(),
+            "next_image_id": self.snapshot.next_image_id,
+        }
+
+
+def _weakest_links(vectors: Floats, offsets: NDArray[np.int64]) -> NDArray[np.float64]:
+    """The lowest cosine within each cluster; 1 for one face (a content with copies)."""
+    sizes = np.diff(offsets)
+    weakest = np.ones(len(sizes))
+    two = offsets[:-1][sizes == 2]
+    weakest[sizes == 2] = exact_cosine(vectors[two], vectors[two + 1])
+    for number in np.flatnonzero(sizes > 2).tolist():
+        weakest[number] = minimum_cosine(vectors[offsets[number] : offsets[number + 1]])
+    return weakest
+
+
+def operating_cosine(snapshot: Snapshot) -> tuple[float, str]:
+    """The cosine that similarity 0.40 stands for, and where it comes from: the store, else the catalogue."""
+    recorded = snapshot.info.get("operating_cosine")
+    if recorded is not None:
+        return float(recorded), "store"
+    return describe_model(snapshot.fingerprint.model).operating_cosine, "catalogue"
+
+
+def expected_false_pairs(snapshot: Snapshot, cut: float) -> float | None:
+    """Pairs of different people to expect at a cosine cut, None where the model has no impostor curve.
+
+    The false match rate times the number of pairs compared, taking all of them for different people, which
+    nearly all of them are in any set large enough for the question to matter.
+    """
+    rate = expected_false_match_rate(cut, describe_model(snapshot.fingerprint.model).impostors)
+    if rate is None:
+        return None
+    faces = len(snapshot.faces)
+    _, in_one_image = np.unique(snapshot.faces.image, return_counts=True)
+    never_compared = int((in_one_image * (in_one_image - 1) // 2).sum())
+    return rate * (faces * (faces - 1) // 2 - never_compared)
+
+
+def _result(snapshot: Snapshot, location: str, settings: Settings, metrics: Metrics) -> FindResult:
+    findings = snapshot.findings()
+    if findings is None:
+        raise StoreNotFoundError(f"the findings of {location!r} were removed by another process: run `find` again")
+    meta = findings.meta
+    listing = Listing(snapshot, findings, float(meta["operating_cosine"]))
+    return FindResult(
+        store=location,
+        fingerprint=snapshot.fingerprint,
+        threshold=float(meta["threshold"]),
+        cosine_cut=float(meta["cosine_cut"]),
+        operating_cosine=float(meta["operating_cosine"]),
+        operating_cosine_source=str(meta["operating_cosine_source"]),
+        complete=bool(meta["complete"]),
+        search=dict(meta["search"]),
+        images=count_images(snapshot.images),
+        faces=count_faces(snapshot),
+        expected_false_pairs=expected_false_pairs(snapshot, float(meta["cosine_cut"])),
+        suppressed={"different": 0, "group": 0},
+        clusters_total=len(findings.clusters),
+        clusters=listing.clusters(settings.limit),
+        pairs_total=listing.pair_total(),
+        pairs=listing.pairs(settings.limit),
+        unencoded=listing.unencoded(settings.limit),
+        metrics=metrics,
+    )

@@ -1,0 +1,369 @@
+"""The pipeline of `index`: walk, analyse in worker processes, embed in batches, commit.
+
+Workers decode, detect and align; this process embeds (in a thread of its own, so that the workers are never
+kept waiting) and is the only one to write to the store. What is committed is never computed again.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+
+import numpy as np
+
+from facededup.counting import count_faces, count_images
+from facededup.identity import KnownImages, Relation, Twin
+from facededup.images.walk import FoundFile, Walk, find_mount
+from facededup.interrupt import StopRequest
+from facededup.metrics import Metrics, note_children
+from facededup.models.encoder import Encoder
+from facededup.progress import Progress
+from facededup.recipe import analysis_settings, choose_fingerprint, open_encoder
+from facededup.results import IndexResult
+from facededup.settings import Settings
+from facededup.store.base import Batch, Content, Fingerprint, ImageRecord, Store, Writer
+from facededup.store.opener import open_store
+from facededup.types import Face, FileStat, Floats, Outcome, Pixels, Unencoded
+from facededup.workers.pool import Failure, Pool
+from facededup.workers.steps import Analyser, Analysis, ImageTask
+
+MAX_PROBLEMS = 1000
+COMMIT_SECONDS = 2.0
+COMMIT_IMAGES = 256
+WAITING_BATCHES = 3
+"""Batches that may wait for the encoder before the workers are held back; bounds the memory."""
+
+
+def index_images(
+    paths: Sequence[str], settings: Settings, metrics: Metrics, progress: Progress
+) -> IndexResult:
+    """Brings a store up to date with the images under some paths.
+
+    Args:
+        paths: Files or folders.
+        settings: Of the run.
+        metrics: Receives the timing.
+        progress: Receives the advance.
+
+    Raises:
+        PathNotFoundError: A path does not exist; nothing was done.
+        SettingMismatchError: A given setting differs from the store's.
+        StoreLockedError: Another process is writing to the store.
+        StoreWriteError: The store cannot be written; all earlier commits are safe.
+    """
+    walk = Walk(paths, follow_symlinks=settings.follow_symlinks)
+    store = open_store(settings.store)
+    existing = None
+    if store.exists():
+        with store.snapshot() as snapshot:
+            existing = snapshot.fingerprint
+    fingerprint = choose_fingerprint(settings, None if settings.reset else existing, store.location)
+    processes = settings.processes or os.cpu_count() or 1
+    # The workers take all the cores; the encoder's own threads only pay where there is no worker to feed it.
+    encoder = open_encoder(fingerprint, settings, threads=1)
+    metrics.engine = encoder.engine.name
+    metrics.devices.update(decode="CPU", detect="CPU", align="CPU", embed=encoder.engine.device)
+    metrics.versions.update(encoder.engine.versions)
+    with store.writer(fingerprint, reset=settings.reset) as writer:
+        run = _Run(writer, encoder, metrics, settings)
+        run.execute(walk, fingerprint, processes, progress)
+        writer.record({"last_run": run.summary()})
+    return _result(run, walk, store, fingerprint)
+
+
+@dataclass(slots=True)
+class _Tally:
+    found: int = 0
+    unchanged: int = 0
+    read: int = 0
+    embedded: int = 0
+    moved: int = 0
+    copies: int = 0
+    unresolved: int = 0
+    outcomes: dict[Outcome, int] = field(default_factory=lambda: dict.fromkeys(Outcome, 0))
+    problems: list[Unencoded] = field(default_factory=list)
+
+
+@dataclass(slots=True)
+class _Pending:
+    """Images on their way into one commit, with the chips still to be embedded."""
+
+    images: list[ImageRecord] = field(default_factory=list)
+    moved: list[tuple[bytes, bytes]] = field(default_factory=list)
+    removed: list[bytes] = field(default_factory=list)
+    contents: list[tuple[bytes, tuple[Face, ...]]] = field(default_factory=list)
+    chips: list[Pixels] = field(default_factory=list)
+    count: int = 0
+    """Number of chips."""
+
+
+class _Run:
+    """One run of `index` on an open writer."""
+
+    def __init__(self, writer: Writer, encoder: Encoder, metrics: Metrics, settings: Settings) -> None:
+        self.writer = writer
+        self.encoder = encoder
+        self.metrics = metrics
+        self.settings = settings
+        self.known = KnownImages(writer.snapshot.images)
+        self.tally = _Tally()
+        self.interrupted = False
+        self._mounts: dict[str, bytes] = {}
+        self._gathering = _Pending()
+        self._embedding: deque[tuple[_Pending, Future[tuple[Floats, float]]]] = deque()
+        self._ready: list[tuple[_Pending, Floats]] = []
+        self._committed_at = time.monotonic()
+
+    def execute(self, walk: Walk, fingerprint: Fingerprint, processes: int, progress: Progress) -> None:
+        """Everything from the walk to the last commit."""
+        tasks = self._scan(walk, progress)
+        if not tasks:
+            return
+        analysis = analysis_settings(fingerprint, self.settings, known=self.known.prefixes)
+        progress.start("index", len(tasks))
+        with (
+            StopRequest() as stop,
+            ThreadPoolExecutor(1, "encoder") as encoder,
+            Pool(
+                Analyser, analysis, min(processes, len(tasks)), timeout=self.settings.image_timeout
+            ) as pool,
+        ):
+            try:
+                for task, result in _until_stopped(self._analyses(pool, tasks), stop):
+                    self._take(task, result)
+                    if self._gathering.count >= self.encoder.batch_size:
+                        self._submit(encoder)
+                    elif len(self._gathering.images) >= COMMIT_IMAGES:
+                        self._submit(encoder)
+                    self._collect(WAITING_BATCHES)
+                    progress.advance()
+                    if self.tally.read % 64 == 1:
+                        note_children(pool.pids)
+                note_children(pool.pids)
+            except KeyboardInterrupt:
+                self.interrupted = True
+            self._submit(encoder)
+            self._collect(0)
+            self._commit()
+        progress.finish()
+
+    def summary(self) -> dict[str, object]:
+        """What `status` shows of this run."""
+        return {
+            "command": self.metrics.command,
+            "finished": datetime.now(UTC).isoformat(timespec="seconds"),
+            "interrupted": self.interrupted,
+            "seconds": round(self.metrics.seconds, 3),
+            "images": self.tally.read,
+            "faces": self.tally.embedded,
+            "engine": self.metrics.engine,
+            "devices": dict(self.metrics.devices),
+            "versions": dict(self.metrics.versions),
+        }
+
+    def _scan(self, walk: Walk, progress: Progress) -> list[ImageTask]:
+        progress.start("scan", None)
+        tasks = []
+        with self.metrics.timed("scan") as stage:
+            for file in walk:
+                self.tally.found += 1
+                if not self.settings.rehash and self.known.is_settled(os.fsencode(file.path), file.stat):
+                    self.tally.unchanged += 1
+                else:
+                    tasks.append(_task(file))
+                progress.advance()
+            stage.items += self.tally.found
+        progress.finish()
+        return tasks
+
+    def _analyses(
+        self, pool: Pool[ImageTask, Analysis], tasks: Iterable[ImageTask]
+    ) -> Iterator[tuple[ImageTask, Analysis | Failure]]:
+        """The pool's results, those again that the pool took for known and the store does not hold."""
+        again: list[ImageTask] = []
+        for task, result in pool.run(tasks):
+            if isinstance(result, Analysis) and result.known and not self.known.has(result.digest):
+                again.append(ImageTask(task.path, task.root, force=True))
+            else:
+                yield task, result
+        if again:
+            yield from pool.run(again)
+
+    def _take(self, task: ImageTask, result: Analysis | Failure) -> None:
+        """Counts one image and puts it into the batch being gathered."""
+        self.tally.read += 1
+        if isinstance(result, Failure):
+            self.metrics.mark_started()
+            self._put(task, _failed(task, result.reason))
+            return
+        self.metrics.mark_started(ago=sum(result.seconds.values()))
+        self.metrics.add(result.seconds)
+        if result.stat is None or not result.digest:
+            self._put(task, _failed(task, result.reason, result.stat))
+            return
+        path = os.fsencode(task.path)
+        twin = None if task.force else self.known.twin(path, result.stat, result.digest)
+        if twin is not None:
+            self._take_twin(task, result.digest, result.stat, twin)
+            return
+        record = ImageRecord(
+            path=path,
+            root=os.fsencode(task.root),
+            mount=self._mount(task.root),
+            stat=result.stat,
+            digest=result.digest,
+            outcome=result.outcome,
+            reason=result.reason,
+            retry=result.retry,
+            width=result.width,
+            height=result.height,
+        )
+        self._put(task, record)
+        self.known.add(record)
+        if result.faces:
+            self._gathering.contents.append((result.digest, result.faces))
+            self._gathering.chips.append(result.chips)
+            self._gathering.count += len(result.faces)
+
+    def _take_twin(self, task: ImageTask, digest: bytes, stat: FileStat, twin: Twin) -> None:
+        path = os.fsencode(task.path)
+        if twin.relation is Relation.MOVED:
+            self.tally.moved += 1
+            if path in self.known:  # moved over another image, whose row gives way
+                self._gathering.removed.append(twin.old_path)
+            else:
+                self._gathering.moved.append((twin.old_path, path))
+        self.tally.copies += twin.relation is Relation.COPY
+        self.tally.unresolved += twin.relation is Relation.UNRESOLVED
+        self._put(
+            task,
+            ImageRecord(
+                path=path,
+                root=os.fsencode(task.root),
+                mount=self._mount(task.root),
+                stat=stat,
+                digest=digest,
+                outcome=twin.outcome,
+                reason=twin.reason,
+                unresolved=twin.relation is Relation.UNRESOLVED,
+                width=twin.width,
+                height=twin.height,
+            ),
+        )
+
+    def _put(self, task: ImageTask, record: ImageRecord) -> None:
+        self._gathering.images.append(record)
+        self.tally.outcomes[record.outcome] += 1
+        if record.outcome is not Outcome.OK and len(self.tally.problems) < MAX_PROBLEMS:
+            self.tally.problems.append(Unencoded(task.path, record.outcome, record.reason))
+
+    def _mount(self, root: str) -> bytes:
+        if root not in self._mounts:
+            self._mounts[root] = os.fsencode(find_mount(root))
+        return self._mounts[root]
+
+    def _submit(self, encoder: ThreadPoolExecutor) -> None:
+        """Hands the gathered batch to the encoder's thread."""
+        if self._gathering.images:
+            self._embedding.append((self._gathering, encoder.submit(self._embed, self._gathering.chips)))
+            self._gathering = _Pending()
+
+    def _embed(self, chips: list[Pixels]) -> tuple[Floats, float]:
+        started = time.perf_counter()
+        if not chips:
+            return np.empty((0, self.writer.snapshot.fingerprint.dimension), np.float32), 0.0
+        return self.encoder.encode(np.concatenate(chips)), time.perf_counter() - started
+
+    def _collect(self, waiting: int) -> None:
+        """Takes finished batches, in order, until at most `waiting` are left, and commits when it is time."""
+        while self._embedding and (len(self._embedding) > waiting or self._embedding[0][1].done()):
+            pending, future = self._embedding.popleft()
+            embeddings, seconds = future.result()
+            self.metrics.stages["embed"].add(seconds, len(embeddings))
+            self.tally.embedded += len(embeddings)
+            self._ready.append((pending, embeddings))
+        if self._ready and time.monotonic() - self._committed_at > COMMIT_SECONDS:
+            self._commit()
+
+    def _commit(self) -> None:
+        if not self._ready:
+            return
+        contents = []
+        for pending, embeddings in self._ready:
+            start = 0
+            for digest, faces in pending.contents:
+                contents.append(Content(digest, faces, embeddings[start : start + len(faces)]))
+                start += len(faces)
+        batch = Batch(
+            images=tuple(record for pending, _ in self._ready for record in pending.images),
+            contents=tuple(contents),
+            moved=tuple(move for pending, _ in self._ready for move in pending.moved),
+            removed=tuple(path for pending, _ in self._ready for path in pending.removed),
+        )
+        with self.metrics.timed("store", len(batch.images)):
+            self.writer.commit(batch)
+        self._ready.clear()
+        self._committed_at = time.monotonic()
+
+
+def _until_stopped(
+    results: Iterator[tuple[ImageTask, Analysis | Failure]], stop: StopRequest
+) -> Iterator[tuple[ImageTask, Analysis | Failure]]:
+    """Yields results; Ctrl-C is let through only while waiting for the next one."""
+    while True:
+        with stop.interruptible():
+            item = next(results, None)
+        if item is None:
+            return
+        yield item
+
+
+def _task(file: FoundFile) -> ImageTask:
+    return ImageTask(file.path, file.root)
+
+
+def _failed(task: ImageTask, reason: str, stat: FileStat | None = None) -> ImageRecord:
+    """An image that could not be read, or whose worker died: tried again by the next run."""
+    return ImageRecord(
+        path=os.fsencode(task.path),
+        root=os.fsencode(task.root),
+        mount=b"",
+        stat=stat or FileStat(0, 0, 0, 0),
+        digest=b"",
+        outcome=Outcome.FILE_ERROR,
+        reason=reason,
+        retry=True,
+    )
+
+
+def _result(run: _Run, walk: Walk, store: Store, fingerprint: Fingerprint) -> IndexResult:
+    tally, metrics = run.tally, run.metrics
+    metrics.images, metrics.faces = tally.read, tally.embedded
+    with store.snapshot() as snapshot:
+        counts, faces = count_images(snapshot.images), count_faces(snapshot)
+    return IndexResult(
+        store=store.location,
+        fingerprint=fingerprint,
+        found=tally.found,
+        unchanged=tally.unchanged,
+        read=tally.read,
+        embedded=tally.embedded,
+        moved=tally.moved,
+        copies=tally.copies,
+        unresolved=tally.unresolved,
+        ok=tally.outcomes[Outcome.OK],
+        no_face=tally.outcomes[Outcome.NO_FACE_DETECTED],
+        multiple_faces=tally.outcomes[Outcome.MULTIPLE_FACES_DETECTED],
+        failed=tally.outcomes[Outcome.FILE_ERROR],
+        problems=tuple(tally.problems),
+        unreadable_folders=tuple(walk.unreadable),
+        interrupted=run.interrupted,
+        counts=counts,
+        faces=faces,
+        metrics=metrics,
+    )

@@ -1,0 +1,247 @@
+"""Stored findings as pairs and clusters with paths, copies expanded, in the order of the contract.
+
+Everything is kept as arrays; `Pair` and `Cluster` objects are made one by one as they are asked for.
+"""
+
+from __future__ import annotations
+
+import os
+from abc import abstractmethod
+from collections.abc import Iterator, Sequence
+from typing import TypeVar, overload
+
+import numpy as np
+from numpy.typing import NDArray
+
+from facededup.copies import Copies
+from facededup.models.scores import similarity
+from facededup.store.base import ClusterTable, FaceTable, Findings, ImageTable, Snapshot
+from facededup.types import Box, Cluster, ClusterFace, FaceRef, Outcome, Pair, Unencoded
+
+CHUNK = 1 << 20
+"""Stored pairs looked at at a time."""
+
+T = TypeVar("T")
+Rows = NDArray[np.int64]
+
+
+class LazySequence(Sequence[T]):
+    """A sequence whose items are made when they are asked for."""
+
+    @abstractmethod
+    def _make(self, position: int) -> T:
+        """The item at a valid, non-negative position."""
+
+    @overload
+    def __getitem__(self, index: int) -> T: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> tuple[T, ...]: ...
+
+    def __getitem__(self, index: int | slice) -> T | tuple[T, ...]:
+        places = range(len(self))[index]
+        return self._make(places) if isinstance(places, int) else tuple(self._make(place) for place in places)
+
+    def __iter__(self) -> Iterator[T]:
+        return (self._make(place) for place in range(len(self)))
+
+
+class Listing:
+    """What there is to show of a store's findings."""
+
+    def __init__(self, snapshot: Snapshot, findings: Findings, operating_cosine: float) -> None:
+        """Reads the tables of a snapshot.
+
+        Args:
+            snapshot: The store.
+            findings: Its findings.
+            operating_cosine: The cosine that similarity 0.40 stands for.
+        """
+        self.images: ImageTable = snapshot.images
+        self.faces: FaceTable = snapshot.faces
+        self.findings = findings
+        self.operating_cosine = operating_cosine
+        self.copies = Copies(self.images, self.faces)
+        order = sorted(range(len(self.images)), key=self.images.path.__getitem__)
+        self.rank: Rows = np.empty(len(order), np.int64)
+        """Place of each image's path in the order of all paths."""
+        self.rank[order] = np.arange(len(order))
+        self.is_new = self.images.id >= int(findings.meta["known_images"])
+        """Images that were not there in the findings before."""
+
+    def path(self, row: int) -> str:
+        """An image's path."""
+        return os.fsdecode(self.images.path[row])
+
+    def similarity(self, cosine: float) -> float:
+        """On the calibrated scale."""
+        return float(similarity(cosine, self.operating_cosine))
+
+    def pair_total(self) -> int:
+        """Number of pairs, those of copies included."""
+        listed = self.copies.listed_count
+        total = self.copies.twin_pair_count
+        for start in range(0, self.findings.pair_count, CHUNK):
+            block = self.findings.pairs(start, start + CHUNK)
+            total += int((listed[self._image(block.a)] * listed[self._image(block.b)]).sum())
+        return total
+
+    def pairs(self, limit: int) -> PairList:
+        """The pairs of highest similarity; all for limit 0."""
+        a, b, cosine, new = self._strongest(limit)
+        columns = [*self._twin_columns(), *self._expand(a, b, cosine, new)]
+        return PairList(self, columns, limit)
+
+    def clusters(self, limit: int) -> ClusterList:
+        """The first clusters by falling size, then falling weakest link, then path; all for limit 0."""
+        return ClusterList(self, limit)
+
+    def unencoded(self, limit: int) -> tuple[Unencoded, ...]:
+        """Images without an embedding, by path; all for limit 0."""
+        rows = np.flatnonzero(self.images.outcome != Outcome.OK.value)
+        rows = rows[np.argsort(self.rank[rows])][: limit or None]
+        outcome, reason = self.images.outcome, self.images.reason
+        return tuple(Unencoded(self.path(row), Outcome(int(outcome[row])), reason[row]) for row in rows)
+
+    def _image(self, face_ids: Rows) -> Rows:
+        """Rows of the first images of some faces."""
+        return self.faces.image[np.searchsorted(self.faces.id, face_ids)]
+
+    def _strongest(self, limit: int) -> tuple[Rows, Rows, NDArray[np.float64], NDArray[np.bool_]]:
+        """The stored pairs of highest cosine, ties at the end included; unordered."""
+        kept: list[tuple[NDArray[np.generic], ...]] = []
+        floor = -np.inf
+        count = 0
+        for start in range(0, self.findings.pair_count, CHUNK):
+            block = self.findings.pairs(start, start + CHUNK)
+            choice = block.cosine >= floor
+            kept.append(tuple(column[choice] for column in (block.a, block.b, block.cosine, block.new)))
+            count += int(choice.sum())
+            if limit and count > 4 * max(limit, CHUNK):
+                kept, floor, count = _trimmed(kept, limit)
+        if limit and count > limit:
+            kept, _, _ = _trimmed(kept, limit)
+        if not kept:
+            return np.empty(0, np.int64), np.empty(0, np.int64), np.empty(0), np.empty(0, np.bool_)
+        a, b, cosine, new = (np.concatenate(column) for column in zip(*kept, strict=True))
+        return a, b, cosine, new  # type: ignore[return-value] # mixed column types went through one list
+
+    def _expand(
+        self, a: Rows, b: Rows, cosine: NDArray[np.float64], new: NDArray[np.bool_]
+    ) -> Iterator[PairColumns]:
+        """Stored pairs as pairs of images: as they are, and for each copy of either side."""
+        row_a, row_b = np.searchsorted(self.faces.id, a), np.searchsorted(self.faces.id, b)
+        image_a, image_b = self.faces.image[row_a], self.faces.image[row_b]
+        number_a, number_b = self.faces.number[row_a], self.faces.number[row_b]
+        listed = self.copies.listed_count
+        plain = (listed[image_a] == 1) & (listed[image_b] == 1)
+        yield image_a[plain], number_a[plain], image_b[plain], number_b[plain], cosine[plain], new[plain]
+        for place in np.flatnonzero(~plain):
+            first, second = self.copies.listed_rows(image_a[place]), self.copies.listed_rows(image_b[place])
+            left, right = np.repeat(first, len(second)), np.tile(second, len(first))
+            yield (
+                left,
+                np.full(len(left), number_a[place]),
+                right,
+                np.full(len(left), number_b[place]),
+                np.full(len(left), cosine[place]),
+                new[place] | self.is_new[left] | self.is_new[right],
+            )
+
+    def _twin_columns(self) -> Iterator[PairColumns]:
+        for first in self.copies.shared.tolist():
+            left, right = self.copies.twin_pairs(first)
+            for number in range(int(self.copies.faces[first])):
+                numbers = np.full(len(left), number)
+                yield left, numbers, right, numbers, np.ones(len(left)), self.is_new[left] | self.is_new[right]
+
+
+PairColumns = tuple[Rows, NDArray[np.int32], Rows, NDArray[np.int32], NDArray[np.float64], NDArray[np.bool_]]
+"""Rows of image a, its face's number, the same for b, cosine, new."""
+
+
+def _trimmed(
+    kept: list[tuple[NDArray[np.generic], ...]], limit: int
+) -> tuple[list[tuple[NDArray[np.generic], ...]], float, int]:
+    """The `limit` pairs of highest cosine and all that tie with the last of them."""
+    columns = [np.concatenate(column) for column in zip(*kept, strict=True)]
+    cosine = columns[2]
+    floor = float(np.partition(cosine, len(cosine) - limit)[len(cosine) - limit])
+    choice = cosine >= floor
+    return [tuple(column[choice] for column in columns)], floor, int(choice.sum())
+
+
+class PairList(LazySequence[Pair]):
+    """Pairs by falling similarity, then path."""
+
+    def __init__(self, listing: Listing, parts: list[PairColumns], limit: int) -> None:
+        """Sorts and cuts; `parts` is consumed."""
+        self._listing = listing
+        rank = listing.rank
+        image_a, number_a, image_b, number_b, cosine, new = (
+            np.concatenate(column) if column else np.empty(0, np.int64)
+            for column in (zip(*parts, strict=True) if parts else [()] * 6)
+        )
+        swap = (rank[image_a] > rank[image_b]) | ((image_a == image_b) & (number_a > number_b))
+        image_a, image_b = np.where(swap, image_b, image_a), np.where(swap, image_a, image_b)
+        number_a, number_b = np.where(swap, number_b, number_a), np.where(swap, number_a, number_b)
+        order = np.lexsort((number_b, rank[image_b], number_a, rank[image_a], -cosine))[: limit or None]
+        self._columns = tuple(
+            column[order] for column in (image_a, number_a, image_b, number_b, cosine, new)
+        )
+
+    def __len__(self) -> int:
+        return len(self._columns[0])
+
+    def _make(self, position: int) -> Pair:
+        image_a, number_a, image_b, number_b, cosine, new = (
+            column[position].item() for column in self._columns
+        )
+        path = self._listing.path
+        return Pair(
+            a=FaceRef(path(image_a), number_a),
+            b=FaceRef(path(image_b), number_b),
+            similarity=self._listing.similarity(cosine),
+            cosine=cosine,
+            new=new,
+        )
+
+
+class ClusterList(LazySequence[Cluster]):
+    """Clusters by falling size, then falling weakest link, then the first member's path."""
+
+    def __init__(self, listing: Listing, limit: int) -> None:
+        self._listing = listing
+        self._table: ClusterTable = listing.findings.clusters
+        copies, offsets = listing.copies, self._table.offsets
+        if len(self._table) == 0:
+            self._order: Rows = np.empty(0, np.int64)
+            return
+        faces = np.searchsorted(listing.faces.id, self._table.members)
+        images = listing.faces.image[faces]
+        sizes = np.add.reduceat(copies.count[images], offsets[:-1])
+        lowest = np.full(len(listing.images), np.iinfo(np.int64).max)
+        np.minimum.at(lowest, listing.images.first, listing.rank)
+        first = np.minimum.reduceat(lowest[images], offsets[:-1])
+        self._order = np.lexsort((first, -self._table.min_cosine, -sizes))[: limit or None]
+
+    def __len__(self) -> int:
+        return len(self._order)
+
+    def _make(self, position: int) -> Cluster:
+        listing, table = self._listing, self._table
+        number = int(self._order[position])
+        members = table.members[table.offsets[number] : table.offsets[number + 1]]
+        found = []
+        for face in np.searchsorted(listing.faces.id, members).tolist():
+            box = Box(*listing.faces.box[face].tolist())
+            for image in listing.copies.rows(int(listing.faces.image[face])).tolist():
+                found.append((int(listing.rank[image]), int(listing.faces.number[face]), image, box))
+        found.sort(key=lambda item: item[:2])
+        return Cluster(
+            id=table.key[number],
+            size=len(found),
+            min_similarity=listing.similarity(float(table.min_cosine[number])),
+            new=bool(table.new[number]),
+            faces=tuple(ClusterFace(listing.path(image), face, box) for _, face, image, box in found),
+        )

@@ -1,0 +1,108 @@
+"""What makes the embeddings of a store: settings and catalogue give its fingerprint, the fingerprint gives
+the workers' settings and the encoder."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from facededup.errors import SettingMismatchError, UsageError
+from facededup.models.catalog import DEFAULT_DETECTOR, DEFAULT_MODEL, describe_detector, describe_model
+from facededup.models.encoder import Encoder
+from facededup.models.engine import open_engine
+from facededup.settings import Settings
+from facededup.store.base import Fingerprint
+from facededup.workers.steps import AnalysisSettings
+
+_NO_DIGESTS = np.empty(0, np.uint64)
+
+
+def choose_fingerprint(settings: Settings, existing: Fingerprint | None, store: str) -> Fingerprint:
+    """The fingerprint of a run: the store's own, or that of a store to be made.
+
+    Args:
+        settings: Values given by the user; None stands for "not given".
+        existing: The store's, None for a new (or emptied) store.
+        store: The store's location, for the message.
+
+    Raises:
+        SettingMismatchError: A given value differs from the store's.
+        UsageError: A model, detector or alignment of that name does not exist.
+    """
+    model = describe_model(settings.model or (existing.model if existing else DEFAULT_MODEL))
+    detector = describe_detector(settings.detector or (existing.detector if existing else DEFAULT_DETECTOR))
+    given = {
+        "model": settings.model and model.name,
+        "detector": settings.detector and detector.name,
+        "align": settings.align,
+        "flip": settings.flip,
+        "faces": settings.faces,
+    }
+    if existing is not None:
+        for name, value in given.items():
+            own = getattr(existing, name)
+            if value is not None and value != own:
+                raise SettingMismatchError(
+                    f"the store {store!r} was made with {name} {_word(own)}, not {_word(value)}: leave the option "
+                    f"out, use another --store, or start over with `facededup index --reset`"
+                )
+        return existing
+    align = settings.align or model.align
+    if align != model.align:
+        raise UsageError(f"model {model.name} takes faces aligned by {model.align!r}, not by {align!r}")
+    return Fingerprint(
+        model=model.name,
+        weights=model.weights,
+        dimension=model.dimension,
+        detector=detector.name,
+        align=align,
+        flip=bool(settings.flip),
+        faces=settings.faces or "all",
+    )
+
+
+def _word(value: object) -> str:
+    return {True: "on", False: "off"}.get(value, repr(value)) if isinstance(value, bool) else repr(value)
+
+
+def analysis_settings(
+    fingerprint: Fingerprint,
+    settings: Settings,
+    *,
+    known: NDArray[np.uint64] = _NO_DIGESTS,
+    faces: str | None = None,
+) -> AnalysisSettings:
+    """What a worker must know to decode, detect and align.
+
+    Args:
+        fingerprint: Of the store.
+        settings: Of the run.
+        known: Sorted digest prefixes of contents that need no second look.
+        faces: Which faces, where not those of the fingerprint.
+    """
+    return AnalysisSettings(
+        detector=fingerprint.detector,
+        align=fingerprint.align,
+        faces=faces or fingerprint.faces,
+        max_pixels=settings.max_pixels,
+        known=known,
+    )
+
+
+def open_encoder(fingerprint: Fingerprint, settings: Settings, *, threads: int) -> Encoder:
+    """Opens the engine and the recognition model.
+
+    Args:
+        fingerprint: Of the store.
+        settings: Of the run.
+        threads: CPU threads the engine may use.
+
+    Raises:
+        NoGpuError: A GPU was demanded and the engine sees none.
+        WeightsMissingError: The weights are not on this machine.
+        UsageError: There is no such engine, or it does not run this model.
+    """
+    engine = open_engine(
+        describe_model(fingerprint.model), engine=settings.engine, gpu=settings.gpu, threads=threads
+    )
+    return Encoder(engine, batch_size=settings.batch_size, flip=fingerprint.flip)

@@ -1,0 +1,163 @@
+"""What the public functions give back: plain frozen data that the command line prints and the report writes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from facededup.metrics import Metrics
+from facededup.store.base import Fingerprint
+from facededup.types import Cluster, Face, Match, Pair, Unencoded
+
+
+@dataclass(frozen=True, slots=True)
+class ImageCounts:
+    """Images of a whole store by outcome."""
+
+    total: int
+    ok: int
+    no_face: int
+    multiple_faces: int
+    failed: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IndexResult:
+    """What one `index` did.
+
+    Attributes:
+        store: Its location.
+        fingerprint: What made its embeddings.
+        found: Image files found under the given paths.
+        unchanged: Of these, known already and left alone.
+        read: Images read in this run, with any outcome.
+        embedded: Faces embedded in this run.
+        moved: Known images found at a new path.
+        copies: Images in this run with the same bytes as another, taken over without embedding.
+        unresolved: Images with the same bytes as one whose folder cannot be reached now.
+        ok: Images read in this run with the outcome OK (copies included), and so on for the next three.
+        no_face: See `ok`.
+        multiple_faces: See `ok`.
+        failed: See `ok`.
+        problems: The first 1,000 images of this run without an embedding.
+        unreadable_folders: Folders that could not be listed, with the reason.
+        interrupted: True if the user stopped it; the work so far is kept.
+        counts: Of the whole store, afterwards.
+        faces: Faces of the whole store, copies' faces included.
+        metrics: Timing.
+    """
+
+    store: str
+    fingerprint: Fingerprint
+    found: int
+    unchanged: int
+    read: int
+    embedded: int
+    moved: int
+    copies: int
+    unresolved: int
+    ok: int
+    no_face: int
+    multiple_faces: int
+    failed: int
+    problems: tuple[Unencoded, ...]
+    unreadable_folders: tuple[tuple[str, str], ...]
+    interrupted: bool
+    counts: ImageCounts
+    faces: int
+    metrics: Metrics
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FindResult:
+    """What one `find` found; counts are of the whole store, lists are cut at `limit`.
+
+    Attributes:
+        store: Its location.
+        fingerprint: What made its embeddings.
+        threshold: Lowest similarity of a pair.
+        cosine_cut: The same as a cosine.
+        operating_cosine: The cosine that similarity 0.40 stands for.
+        operating_cosine_source: `calibration`, `store` or `catalogue`.
+        complete: Whether the search was exact.
+        search: Engine, device, block size and, for an approximate search, the measured recall.
+        images: Counts by outcome.
+        faces: Faces, copies' faces included.
+        expected_false_pairs: Pairs of different people to expect at this threshold, None where the model has
+            no measured impostor curve.
+        suppressed: Pairs left out, by reason (`different`, `group`).
+        clusters_total: Number of clusters.
+        clusters: By falling size, then falling min_similarity, then path.
+        pairs_total: Number of pairs.
+        pairs: By falling similarity, then path.
+        unencoded: Images without an embedding, by path.
+        metrics: Timing.
+    """
+
+    store: str
+    fingerprint: Fingerprint
+    threshold: float
+    cosine_cut: float
+    operating_cosine: float
+    operating_cosine_source: str
+    complete: bool
+    search: Mapping[str, Any]
+    images: ImageCounts
+    faces: int
+    expected_false_pairs: float | None
+    suppressed: Mapping[str, int]
+    clusters_total: int
+    clusters: Sequence[Cluster]
+    pairs_total: int
+    pairs: Sequence[Pair]
+    unencoded: tuple[Unencoded, ...]
+    metrics: Metrics
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SearchResult:
+    """Who in the store looks like the faces of one image.
+
+    Attributes:
+        image: Its path.
+        store: The store's location.
+        threshold: Lowest similarity of a match; None when only `k` bounds the list.
+        operating_cosine: The cosine that similarity 0.40 stands for.
+        faces: The faces found in the image, by number.
+        matches: By probe face, then falling similarity.
+        metrics: Timing.
+    """
+
+    image: str
+    store: str
+    threshold: float | None
+    operating_cosine: float
+    faces: tuple[Face, ...]
+    matches: tuple[Match, ...]
+    metrics: Metrics
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoreStatus:
+    """What is in a store.
+
+    Attributes:
+        store: Its location.
+        fingerprint: What made its embeddings.
+        images: Counts by outcome.
+        faces: Faces, copies' faces included.
+        embeddings: Embeddings stored (a content's faces once, however many copies it has).
+        disk_bytes: Size, sidecar files included.
+        last_run: What the last `index` recorded, None before one finished.
+        findings: What the last `find` recorded (threshold, pairs, clusters, when), None if there are none.
+    """
+
+    store: str
+    fingerprint: Fingerprint
+    images: ImageCounts
+    faces: int
+    embeddings: int
+    disk_bytes: int
+    last_run: Mapping[str, Any] | None
+    findings: Mapping[str, Any] | None
