@@ -1,0 +1,71 @@
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from facededup.models.catalog import MODELS, describe_model
+from facededup.models.scores import cosine_cut, expected_false_match_rate, similarity
+
+cosines = st.floats(-1, 1)
+operating = st.sampled_from([model.operating_cosine for model in MODELS])
+CURVE = describe_model("Dlib").impostors
+
+
+@pytest.mark.parametrize("model", MODELS, ids=lambda model: model.name)
+def test_anchors(model):
+    assert similarity(1.0, model.operating_cosine) == 1
+    assert similarity(model.operating_cosine, model.operating_cosine) == pytest.approx(0.4, abs=1e-12)
+    assert cosine_cut(0.4, model.operating_cosine) == pytest.approx(model.operating_cosine, abs=1e-15)
+    assert cosine_cut(1.0, model.operating_cosine) == 1
+
+
+def test_known_value():
+    assert similarity(0.953, 0.93) == pytest.approx(1 - 0.6 * 0.047 / 0.07)
+
+
+@given(cosines, operating)
+def test_round_trip_from_cosine(cosine, point):
+    assert cosine_cut(similarity(cosine, point), point) == pytest.approx(cosine, abs=1e-12)
+
+
+@given(st.floats(-100, 1), operating)
+def test_round_trip_from_similarity(score, point):
+    assert similarity(cosine_cut(score, point), point) == pytest.approx(score, abs=1e-9)
+
+
+@given(cosines, cosines, operating)
+def test_order_is_kept(one, other, point):
+    low, high = sorted((one, other))
+    assert similarity(low, point) <= similarity(high, point)
+
+
+@given(st.lists(cosines, max_size=20), operating)
+def test_arrays_are_scaled_like_numbers(values, point):
+    single = np.array(values, np.float32)
+    result = similarity(single, point)
+    assert result.dtype == np.float64
+    assert result.tolist() == [similarity(float(value), point) for value in single]
+    assert cosine_cut(np.array(values), point).tolist() == [cosine_cut(value, point) for value in values]
+
+
+def test_no_curve_no_rate():
+    assert expected_false_match_rate(0.93, ()) is None
+
+
+@pytest.mark.parametrize(("cosine", "rate"), CURVE)
+def test_measured_points_are_met(cosine, rate):
+    assert expected_false_match_rate(cosine, CURVE) == pytest.approx(rate)
+
+
+def test_between_and_beyond_the_points():
+    curve = ((0.5, 1e-2), (0.7, 1e-4), (0.8, 1e-6))
+    assert expected_false_match_rate(0.6, curve) == pytest.approx(1e-3)
+    assert expected_false_match_rate(0.9, curve) == pytest.approx(1e-8)
+    assert expected_false_match_rate(0.4, curve) == pytest.approx(1e-1)
+    assert expected_false_match_rate(-1.0, curve) == 1
+
+
+@given(cosines, cosines)
+def test_rate_falls_as_the_cut_rises(one, other):
+    low, high = sorted((one, other))
+    assert expected_false_match_rate(low, CURVE) >= expected_false_match_rate(high, CURVE)
