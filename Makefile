@@ -1,0 +1,30 @@
+# `make demo` and `make test` install what they need into .venv first. EXTRAS=gpu,demo,dev takes other extras.
+PYTHON ?= python3
+EXTRAS ?= cpu,demo,dev
+comma := ,
+BIN := .venv/bin
+INSTALLED := .venv/installed-$(subst $(comma),-,$(EXTRAS))
+
+.PHONY: install demo test check clean
+
+install: $(INSTALLED)
+
+$(INSTALLED): pyproject.toml
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install -q --disable-pip-version-check uv
+	$(BIN)/uv pip install -q --python $(BIN)/python -e '.[$(EXTRAS)]'
+	touch $@
+
+demo: install
+	$(BIN)/facededup demo
+
+test: install
+	$(BIN)/python -m pytest
+
+check: install
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+
+clean:
+	rm -rf .venv build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -1,0 +1,51 @@
+"""The commands, put together."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+import facededup
+from facededup.cli.command import Command
+from facededup.cli.demo import demo
+from facededup.cli.jobs import find, index, run
+from facededup.cli.overview import models, status
+from facededup.cli.search import search
+
+app = typer.Typer(
+    help="Find the same person enrolled twice in a large folder of images.",
+    epilog="Example: facededup demo",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+for _body, _example in (
+    (index, "facededup index photos -p 4"),
+    (find, "facededup find --threshold 0.5 --json findings.json --csv pairs.csv"),
+    (run, "facededup run photos --json findings.json --metrics metrics.json"),
+    (search, "facededup search somebody.jpg -k 5"),
+    (status, "facededup status"),
+    (models, "facededup models"),
+    (demo, "facededup demo"),
+):
+    app.command(cls=Command, epilog=f"Example: {_example}")(_body)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"facededup {facededup.__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _facededup(
+    *,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    del version  # its callback has done the work

@@ -1,0 +1,58 @@
+"""How every command shows its help, and how it ends when it fails: one sentence and an exit code."""
+
+from __future__ import annotations
+
+import sys
+import traceback
+from typing import Any
+
+import typer
+from typer.core import TyperCommand
+
+from facededup.cli.text import shown
+from facededup.errors import FacededupError, InterruptedRunError
+
+
+class Command(TyperCommand):
+    """A command with its options in groups, that leaves with a sentence and the exit code of the error tree.
+
+    The help is plain text: what typer needs to draw boxes takes longer to import than all of the rest.
+    """
+
+    def format_options(self, ctx: Any, formatter: Any) -> None:
+        """Writes the options under the headings they were declared with."""
+        groups: dict[str, list[tuple[str, str]]] = {}
+        for parameter in self.get_params(ctx):
+            record = parameter.get_help_record(ctx)
+            if record is not None:
+                heading = getattr(parameter, "rich_help_panel", None) or "This command"
+                groups.setdefault(heading, []).append(record)
+        for heading, records in groups.items():
+            with formatter.section(heading):
+                formatter.write_dl(records)
+
+    def invoke(self, ctx: Any) -> Any:
+        """Runs the command."""
+        try:
+            outcome = super().invoke(ctx)
+            # A reader of the pipe that has gone shows here, where typer still ends quietly.
+            sys.stdout.flush()
+        except (typer.Exit, typer.Abort, BrokenPipeError):
+            raise
+        except KeyboardInterrupt as exc:
+            raise _ended("interrupted; the work so far is kept", InterruptedRunError.exit_code, ctx) from exc
+        except FacededupError as exc:
+            raise _ended(str(exc), exc.exit_code, ctx) from exc
+        except Exception as exc:
+            sentence = f"{type(exc).__name__}: {exc}"
+            if not ctx.params.get("verbose"):
+                sentence += " (run again with --verbose for the traceback)"
+            raise _ended(sentence, FacededupError.exit_code, ctx) from exc
+        return outcome
+
+
+def _ended(sentence: str, code: int, ctx: Any) -> typer.Exit:
+    if ctx.params.get("verbose"):
+        traceback.print_exc()
+    typer.echo(f"error: {shown(sentence)}", err=True)
+    return typer.Exit(code)

@@ -1,0 +1,133 @@
+"""The job: `index`, `find` and both in a row as `run`."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from facededup.cli.options import (
+    CsvOptions,
+    DeviceOptions,
+    EncoderOptions,
+    EngineOptions,
+    JsonOptions,
+    MetricsOptions,
+    ReadingOptions,
+    Request,
+    ResetFindingsOptions,
+    ResetIndexOptions,
+    SearchOptions,
+    StoreOptions,
+    WorkerOptions,
+    takes,
+)
+from facededup.errors import InterruptedRunError
+
+if TYPE_CHECKING:
+    from facededup.metrics import Metrics
+    from facededup.results import FindResult, IndexResult
+
+Paths = Annotated[
+    list[str], typer.Argument(metavar="PATH", help="Folders, searched to the bottom, and image files.")
+]
+
+_INDEXING = (StoreOptions, EncoderOptions, ReadingOptions, DeviceOptions, EngineOptions, WorkerOptions)
+_FINDING = (SearchOptions, JsonOptions, CsvOptions)
+
+
+@takes(*_INDEXING, ResetIndexOptions, MetricsOptions)
+def index(request: Request, paths: Paths) -> None:
+    """Find images and store the faces of the new ones.
+
+    Changed images are read again, moved ones keep their embedding, and the rest is left alone. Images that
+    cannot be used are listed with the reason; they do not stop the job. An interrupted run continues where
+    it stopped.
+    """
+    from facededup import api
+
+    result = api.index(paths, settings=request.settings, progress=request.progress)
+    write_metrics(request, result.metrics)
+    show_index(request, result)
+
+
+@takes(StoreOptions, DeviceOptions, *_FINDING, ResetFindingsOptions, MetricsOptions)
+def find(request: Request) -> None:
+    """Search the whole store for faces of the same person.
+
+    Prints the largest clusters and how many false pairs to expect; the files hold the whole result.
+    """
+    from facededup import api
+
+    result = api.find(settings=request.settings, progress=request.progress)
+    show_findings(request, result)
+
+
+@takes(*_INDEXING, *_FINDING, ResetIndexOptions, MetricsOptions)
+def run(request: Request, paths: Paths) -> None:
+    """Index, then find, in one go.
+
+    Embeds what is new under the given paths and searches the whole store for faces of the same person.
+    """
+    from facededup import api
+
+    indexed = api.index(paths, settings=request.settings, progress=request.progress)
+    show_index(request, indexed)
+    # A reset emptied the store and its findings already.
+    found = api.find(settings=replace(request.settings, reset=False), progress=request.progress)
+    show_findings(request, replace(found, metrics=_together(indexed.metrics, found.metrics)))
+
+
+def show_index(request: Request, result: IndexResult) -> None:
+    """Prints what `index` did.
+
+    Raises:
+        InterruptedRunError: The user stopped it.
+    """
+    from facededup.cli.tables import print_index
+
+    print_index(request.out, result, verbose=request.verbose)
+    if result.interrupted:
+        raise InterruptedRunError("interrupted; the work so far is kept, and the same command continues it")
+
+
+def show_findings(request: Request, result: FindResult) -> None:
+    """Prints and writes what `find` found."""
+    from facededup.cli.tables import print_findings
+    from facededup.report.csv_report import write_pairs
+    from facededup.report.json_report import write_findings
+
+    print_findings(request.out, request.notes, result)
+
+    if request.json_file is not None:
+        write_findings(result, request.json_file)
+    if request.csv_file is not None:
+        write_pairs(result, request.csv_file)
+    write_metrics(request, result.metrics)
+
+
+def write_metrics(request: Request, metrics: Metrics) -> None:
+    """Writes the document of `--metrics`, if it was asked for."""
+    from facededup.report.json_report import write_json
+
+    if request.metrics_file is not None:
+        write_json(metrics.to_dict(), request.metrics_file)
+
+
+def _together(indexed: Metrics, found: Metrics) -> Metrics:
+    """The metrics of `run`: stages, images and faces of both added up; start-up ended with the first."""
+    both = replace(
+        indexed,
+        command="run",
+        stages={name: replace(stage) for name, stage in indexed.stages.items()},
+        devices={**indexed.devices, **found.devices},
+        versions={**indexed.versions, **found.versions},
+        images=indexed.images + found.images,
+        faces=indexed.faces + found.faces,
+        startup_seconds=indexed.startup_seconds or found.startup_seconds,
+        gpu=indexed.gpu or found.gpu,
+    )
+    for name, stage in found.stages.items():
+        both.stages[name].add(stage.seconds, stage.items)
+    return both

@@ -1,0 +1,382 @@
+"""The options that several commands share, each declared once, and the request they add up to.
+
+A command is written as a body that takes a `Request` and its own parameters; `takes` adds the options of the
+groups it names. Where an option has the name of a field of `Settings`, its value goes there.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, fields
+from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
+
+import typer
+
+from facededup.errors import UsageError
+from facededup.progress import Progress, SilentProgress
+from facededup.report.files import STANDARD_OUTPUT, check_writable
+from facededup.settings import Settings, load_settings
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+_STORE = "Store and settings"
+_ENCODER = "Faces and model"
+_READING = "Reading images"
+_SPEED = "Speed"
+_SEARCH = "Search"
+_OUTPUT = "Output"
+
+
+class StoreOptions:
+    """Where the store is and what else sets options."""
+
+    store: Annotated[
+        str | None,
+        typer.Option(
+            "--store",
+            metavar="FILE",
+            help="The store. Default: FACEDEDUP_STORE, else facededup.h5.",
+            rich_help_panel=_STORE,
+        ),
+    ] = None
+    config: Annotated[
+        str | None,
+        typer.Option(
+            "--config",
+            metavar="FILE.toml",
+            help="A file of options; the environment and the command line win over it.",
+            rich_help_panel=_STORE,
+        ),
+    ] = None
+
+
+class DeviceOptions:
+    """Where the numbers are crunched."""
+
+    gpu: Annotated[
+        bool | None,
+        typer.Option(
+            "--gpu/--cpu",
+            help="Demand a GPU, or do without. Default: a GPU where a usable one is there.",
+            rich_help_panel=_SPEED,
+        ),
+    ] = None
+
+
+class EngineOptions:
+    """What runs the network."""
+
+    engine: Annotated[
+        str | None,
+        typer.Option(
+            "--engine",
+            metavar="NAME",
+            help="What runs the network: auto, onnx, tensorflow or pytorch. Default: auto.",
+            rich_help_panel=_SPEED,
+        ),
+    ] = None
+
+
+class WorkerOptions:
+    """How many processes read images."""
+
+    processes: Annotated[
+        int | None,
+        typer.Option(
+            "--processes",
+            "-p",
+            metavar="N",
+            help="Processes that read images and find faces. Default: one a core.",
+            rich_help_panel=_SPEED,
+        ),
+    ] = None
+
+
+class EncoderOptions:
+    """What makes an embedding. A store keeps to the values it was made with."""
+
+    model: Annotated[
+        str | None,
+        typer.Option(
+            "--model",
+            "--model-name",
+            metavar="NAME",
+            help="Recognition model of a new store. Default: Dlib.",
+            rich_help_panel=_ENCODER,
+        ),
+    ] = None
+    detector: Annotated[
+        str | None,
+        typer.Option(
+            "--detector",
+            "--detector-backend",
+            metavar="NAME",
+            help="Face detector of a new store. Default: dlib.",
+            rich_help_panel=_ENCODER,
+        ),
+    ] = None
+    faces: Annotated[
+        str | None,
+        typer.Option(
+            "--faces",
+            metavar="WHICH",
+            help="Which faces of an image are kept: all, largest, center or single (an image with several "
+            "is set aside). Default: all.",
+            rich_help_panel=_ENCODER,
+        ),
+    ] = None
+    flip: Annotated[
+        bool | None,
+        typer.Option(
+            "--flip/--no-flip",
+            help="Average each face with its mirror: more accurate, twice the work. Default: no.",
+            rich_help_panel=_ENCODER,
+        ),
+    ] = None
+
+
+class ReadingOptions:
+    """Which files are read, and how."""
+
+    batch_size: Annotated[
+        int | None,
+        typer.Option(
+            "--batch-size",
+            metavar="N",
+            help="Faces in a batch of the network. Default: what suits the engine.",
+            rich_help_panel=_SPEED,
+        ),
+    ] = None
+    follow_symlinks: Annotated[
+        bool | None,
+        typer.Option(
+            "--follow-symlinks", help="Follow links inside the given folders.", rich_help_panel=_READING
+        ),
+    ] = None
+    max_pixels: Annotated[
+        int | None,
+        typer.Option(
+            "--max-pixels",
+            metavar="N",
+            help="Refuse images with more pixels than this. Default: 178,956,970.",
+            rich_help_panel=_READING,
+        ),
+    ] = None
+    rehash: Annotated[
+        bool | None,
+        typer.Option(
+            "--rehash", help="Read every file again, whatever its time stamp says.", rich_help_panel=_READING
+        ),
+    ] = None
+
+
+class ResetIndexOptions:
+    """Starting the store anew."""
+
+    reset: Annotated[
+        bool | None,
+        typer.Option(
+            "--reset",
+            help="Drop the images, faces, embeddings and findings of the store first.",
+            rich_help_panel=_STORE,
+        ),
+    ] = None
+
+
+class ResetFindingsOptions:
+    """Starting the findings anew."""
+
+    reset: Annotated[
+        bool | None,
+        typer.Option(
+            "--reset",
+            help="Drop the findings before, so that every pair is new.",
+            rich_help_panel=_STORE,
+        ),
+    ] = None
+
+
+class SearchOptions:
+    """Which pairs are found and how many are listed."""
+
+    threshold: Annotated[
+        float | None,
+        typer.Option(
+            "--threshold",
+            metavar="X",
+            help="Lowest similarity of a pair; 0.4 is the model's own limit, 1 is identical. Default: 0.4.",
+            rich_help_panel=_SEARCH,
+        ),
+    ] = None
+    max_pairs: Annotated[
+        int | None,
+        typer.Option(
+            "--max-pairs",
+            metavar="N",
+            help="Stop before more pairs than this are stored. Default: 50,000,000.",
+            rich_help_panel=_SEARCH,
+        ),
+    ] = None
+    limit: Annotated[
+        int | None,
+        typer.Option(
+            "--limit",
+            metavar="N",
+            help="How many pairs and clusters the files list; 0 for all. Default: 100,000.",
+            rich_help_panel=_OUTPUT,
+        ),
+    ] = None
+
+
+class JsonOptions:
+    """The result for programs."""
+
+    json_file: Annotated[
+        str | None,
+        typer.Option(
+            "--json",
+            metavar="FILE",
+            help="Write the result as JSON; - is standard output.",
+            rich_help_panel=_OUTPUT,
+        ),
+    ] = None
+
+
+class CsvOptions:
+    """The result for spreadsheets."""
+
+    csv_file: Annotated[
+        str | None,
+        typer.Option(
+            "--csv",
+            metavar="FILE",
+            help="Write the pairs as CSV; - is standard output.",
+            rich_help_panel=_OUTPUT,
+        ),
+    ] = None
+
+
+class MetricsOptions:
+    """What the command cost."""
+
+    metrics_file: Annotated[
+        str | None,
+        typer.Option(
+            "--metrics",
+            metavar="FILE",
+            help="Write the timing of every stage as JSON; - is standard output.",
+            rich_help_panel=_OUTPUT,
+        ),
+    ] = None
+
+
+class TalkOptions:
+    """How much is said."""
+
+    verbose: Annotated[
+        bool,
+        typer.Option("--verbose", help="Say more, and show tracebacks.", rich_help_panel=_OUTPUT),
+    ] = False
+    quiet: Annotated[
+        bool,
+        typer.Option("--quiet", help="Say nothing but errors.", rich_help_panel=_OUTPUT),
+    ] = False
+
+
+Body = Callable[..., None]
+"""What a command does; its first argument is the `Request`, the others are its own parameters."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Request:
+    """What the user asked for.
+
+    Attributes:
+        settings: For the library.
+        progress: Where the library tells how far it is.
+        out: The terminal for results; says nothing while standard output carries a file.
+        notes: The terminal for remarks, standard error.
+        json_file: Where the result goes as JSON, if anywhere; `-` is standard output.
+        csv_file: Likewise as CSV.
+        metrics_file: Likewise the metrics.
+        verbose: Say more.
+    """
+
+    settings: Settings
+    progress: Progress
+    out: Console
+    notes: Console
+    json_file: str | None
+    csv_file: str | None
+    metrics_file: str | None
+    verbose: bool
+
+
+def takes(*groups: type) -> Callable[[Body], Body]:
+    """Gives a command the options of some groups and its body the request they add up to."""
+    shared = [parameter for group in (*groups, TalkOptions) for parameter in _parameters(group)]
+
+    def decorate(body: Body) -> Body:
+        hints = get_type_hints(body, include_extras=True)
+        own = [
+            parameter.replace(annotation=hints[parameter.name], kind=inspect.Parameter.KEYWORD_ONLY)
+            for parameter in list(inspect.signature(body).parameters.values())[1:]
+        ]
+
+        @functools.wraps(body)
+        def command(**given: Any) -> None:
+            options = {parameter.name: given.pop(parameter.name) for parameter in shared}
+            with _request(options) as request:
+                body(request, **given)
+
+        parameters = own + shared
+        # What typer reads to build the command.
+        command.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+        command.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
+        return command
+
+    return decorate
+
+
+def _parameters(group: type) -> Iterator[inspect.Parameter]:
+    for name, annotation in get_type_hints(group, include_extras=True).items():
+        yield inspect.Parameter(
+            name, inspect.Parameter.KEYWORD_ONLY, default=getattr(group, name), annotation=annotation
+        )
+
+
+@contextmanager
+def _request(options: dict[str, Any]) -> Iterator[Request]:
+    from facededup.cli.progress import TerminalProgress
+    from facededup.cli.terminal import console
+
+    settings = load_settings(
+        {field.name: options.get(field.name) for field in fields(Settings)}, config=options.get("config")
+    )
+    files = {name: options.get(name) for name in ("json_file", "csv_file", "metrics_file")}
+    targets = [path for path in files.values() if path is not None]
+    if targets.count(STANDARD_OUTPUT) > 1:
+        raise UsageError("only one of --json, --csv and --metrics can go to standard output")
+    for path in targets:
+        check_writable(path)
+    quiet = options["quiet"]
+    notes = console(sys.stderr, quiet=quiet)
+    with TerminalProgress(notes) if notes.is_terminal and not quiet else _no_progress() as progress:
+        yield Request(
+            settings=settings,
+            progress=progress,
+            out=console(sys.stdout, quiet=quiet or STANDARD_OUTPUT in targets),
+            notes=notes,
+            **files,
+            verbose=options["verbose"],
+        )
+
+
+@contextmanager
+def _no_progress() -> Iterator[Progress]:
+    yield SilentProgress()

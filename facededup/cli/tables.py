@@ -1,0 +1,292 @@
+"""Results as tables and sentences for a terminal. File names appear escaped, as text and never as markup."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any
+
+from rich import box
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from facededup.cli.text import shown, size
+from facededup.metrics import Metrics
+from facededup.results import FindResult, ImageCounts, IndexResult, SearchResult, StoreStatus
+from facededup.store.base import Fingerprint
+from facededup.types import Cluster, Outcome
+
+if TYPE_CHECKING:
+    from facededup.models.catalog import ModelDescription
+
+_TOP_CLUSTERS = 20
+_FACES_OF_CLUSTER = 4
+_PROBLEMS = 5
+
+
+def print_index(out: Console, result: IndexResult, *, verbose: bool = False) -> None:
+    """What `index` did, and the first problems (with `verbose` all that the result lists)."""
+    metrics = result.metrics.to_dict()
+    summary = _grid()
+    if result.found == 0:
+        summary.add_row("images found", "0: there is no image file under the given paths")
+    else:
+        summary.add_row("images found", f"{result.found:,}")
+    for label, amount, remark in (
+        ("unchanged", result.unchanged, "not read again"),
+        ("moved", result.moved, "known images at a new path"),
+        ("copies", result.copies, "same bytes as another image, embedded once"),
+        ("unresolved", result.unresolved, "same bytes as an image whose folder cannot be reached now"),
+    ):
+        if amount:
+            summary.add_row(f"  {label}", f"{amount:,} ({remark})")
+    summary.add_row("  read", f"{result.read:,}{_rate(metrics) if result.read else ''}")
+    if result.read:
+        outcomes = _outcomes(result.ok, result.no_face, result.multiple_faces, result.failed)
+        summary.add_row("outcomes", outcomes)
+        summary.add_row("faces embedded", f"{result.embedded:,}")
+    if result.metrics.devices:
+        summary.add_row("devices", _devices(result.metrics))
+    summary.add_row("store", _store(result.store))
+    summary.add_row("  images", _image_counts(result.counts))
+    summary.add_row("  faces", f"{result.faces:,} ({_maker(result.fingerprint)})")
+    summary.add_row("time", _seconds(metrics))
+    out.print(summary)
+    _print_problems(out, result, len(result.problems) if verbose else _PROBLEMS)
+
+
+def _print_problems(out: Console, result: IndexResult, most: int) -> None:
+    for folder, reason in result.unreadable_folders:
+        out.print(Text(f"folder not read: {shown(folder)}: {shown(reason)}"), soft_wrap=True)
+    problems = result.problems[:most]
+    if not problems:
+        return
+    folder = _common_folder(image.path for image in problems)
+    table = _table(f"Without an embedding{_under(folder)}", "outcome", "image", "reason")
+    for image in problems:
+        table.add_row(image.outcome.name, _name(image.path, folder), shown(image.reason))
+    out.print(table)
+    rest = result.no_face + result.multiple_faces + result.failed - len(problems)
+    if rest > 0:
+        out.print(Text(f"and {rest:,} more; `facededup find --json FILE` lists all"))
+
+
+def print_findings(out: Console, notes: Console, result: FindResult) -> None:
+    """The summary, the largest clusters, and on `notes` what the user should know before trusting them."""
+    false_pairs = result.expected_false_pairs
+    expected = "" if false_pairs is None else f", about {_amount(false_pairs)} false pairs to expect"
+    out.print(
+        Text(
+            f"{_count(result.faces, 'face')} compared at threshold {result.threshold:g} = cosine "
+            f"{result.cosine_cut:.4f}: {_count(result.pairs_total, 'pair')} in "
+            f"{_count(result.clusters_total, 'cluster')}{expected} ({_seconds(result.metrics.to_dict())})"
+        ),
+        soft_wrap=not out.is_terminal,
+    )
+    if result.clusters:
+        _print_clusters(out, result)
+    if false_pairs is not None and false_pairs > result.pairs_total / 2 and result.pairs_total:
+        _note(notes, "more than half of these pairs may be false at this threshold; --threshold raises it")
+    if not result.complete:
+        _note(notes, f"the search was approximate, its measured recall is {result.search.get('recall')}")
+    if len(result.pairs) < result.pairs_total:
+        _note(notes, f"files list {len(result.pairs):,} of {result.pairs_total:,} pairs; --limit 0 lists all")
+
+
+def _print_clusters(out: Console, result: FindResult) -> None:
+    top = result.clusters[:_TOP_CLUSTERS]
+    folder = _common_folder(member.path for cluster in top for member in cluster.faces)
+    title = f"Clusters, largest first{_under(folder)}"
+    table = _table(title, "cluster", ">faces", ">min similarity", "", "images")
+    for cluster in top:
+        table.add_row(
+            cluster.id,
+            f"{cluster.size:,}",
+            f"{cluster.min_similarity:.3f}",
+            Text("new", style="bold green") if cluster.new else "",
+            _members(cluster, folder),
+        )
+    out.print(table)
+    if len(top) < result.clusters_total:
+        out.print(Text(f"showing {len(top):,} of {result.clusters_total:,} clusters"))
+
+
+def _members(cluster: Cluster, folder: str) -> Text:
+    lines = [_face_name(member.path, member.face, folder) for member in cluster.faces[:_FACES_OF_CLUSTER]]
+    if len(cluster.faces) > _FACES_OF_CLUSTER:
+        lines.append(Text(f"+{len(cluster.faces) - _FACES_OF_CLUSTER:,} more", style="dim"))
+    return Text("\n").join(lines)
+
+
+def print_search(out: Console, result: SearchResult) -> None:
+    """The faces of the image and who in the store looks like each."""
+    folder = _common_folder(match.face.path for match in result.matches)
+    for number, face in enumerate(result.faces):
+        where = f"face {number} at x {face.box.x}, y {face.box.y}, {face.box.w} x {face.box.h} pixels"
+        matches = [match for match in result.matches if match.probe == number]
+        if not matches:
+            out.print(Text(f"{where}: nobody in the store looks like it"))
+            continue
+        table = _table(f"{where}{_under(folder)}", ">similarity", ">cosine", "image")
+        for match in matches:
+            table.add_row(
+                f"{match.similarity:.3f}",
+                f"{match.cosine:.4f}",
+                _face_name(match.face.path, match.face.face, folder),
+            )
+        out.print(table)
+    out.print(
+        Text(f"similarity 0.4 is cosine {result.operating_cosine:.4f}: the model's limit for one person"),
+        soft_wrap=not out.is_terminal,
+    )
+
+
+def print_status(out: Console, status: StoreStatus) -> None:
+    """What is in the store."""
+    summary = _grid()
+    summary.add_row("store", f"{shown(status.store)} ({size(status.disk_bytes)})")
+    summary.add_row("made by", _maker(status.fingerprint))
+    summary.add_row("images", _image_counts(status.images))
+    summary.add_row("faces", f"{status.faces:,} ({_count(status.embeddings, 'embedding')})")
+    summary.add_row("last run", _last_run(status.last_run))
+    summary.add_row("findings", _last_findings(status.findings))
+    out.print(summary)
+
+
+def print_models(out: Console, models: Iterable[ModelDescription]) -> None:
+    """The recognition models."""
+    table = _table(
+        "Recognition models",
+        "model",
+        ">dim",
+        ">input",
+        ">cosine at 0.4",
+        "commercial use",
+        "licence of the weights",
+    )
+    for model in models:
+        table.add_row(
+            model.name,
+            f"{model.dimension:,}",
+            "x".join(map(str, model.input_size)),
+            f"{model.operating_cosine:.2f}",
+            {True: "yes", False: "no", None: "not stated"}[model.commercial_use],
+            model.licence,
+        )
+    out.print(table)
+
+
+def _grid() -> Table:
+    grid = Table.grid(padding=(0, 2))
+    grid.add_column(style="bold", no_wrap=True)
+    grid.add_column(overflow="fold")
+    return grid
+
+
+def _table(title: str, *headings: str) -> Table:
+    """A table; a heading that begins with > is of a column of numbers."""
+    table = Table(title=Text(title), title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
+    for heading in headings:
+        numbers = heading.startswith(">")
+        table.add_column(
+            heading.removeprefix(">"),
+            justify="right" if numbers else "left",
+            no_wrap=heading == "cluster",
+            overflow="fold",
+        )
+    return table
+
+
+def _note(notes: Console, sentence: str) -> None:
+    notes.print(Text(f"note: {sentence}"), soft_wrap=True)
+
+
+def _common_folder(paths: Iterable[str]) -> str:
+    """The deepest folder that holds all of the paths; "" where there is none worth naming."""
+    folders = {os.path.dirname(path) for path in paths}
+    try:
+        common = os.path.commonpath(folders) if folders else ""
+    except ValueError:  # on Windows: different drives
+        return ""
+    return "" if os.path.dirname(common) == common else common
+
+
+def _under(folder: str) -> str:
+    return f" (under {shown(folder)})" if folder else ""
+
+
+def _name(path: str, folder: str) -> Text:
+    return Text(shown(os.path.relpath(path, folder) if folder else path))
+
+
+def _face_name(path: str, face: int, folder: str) -> Text:
+    name = _name(path, folder)
+    return name.append(f" (face {face})", style="dim") if face else name
+
+
+def _count(amount: int, noun: str) -> str:
+    return f"{amount:,} {noun}{'' if amount == 1 else 's'}"
+
+
+def _amount(value: float) -> str:
+    return f"{value:,.0f}" if value >= 10 else f"{value:.2g}"
+
+
+def _seconds(metrics: Mapping[str, Any]) -> str:
+    return f"{metrics['seconds']:,.1f} s"
+
+
+def _rate(metrics: Mapping[str, Any]) -> str:
+    return f" ({metrics['images_per_second']:,.1f} images/s)"
+
+
+def _outcomes(ok: int, no_face: int, multiple_faces: int, failed: int) -> str:
+    amounts = {
+        Outcome.OK: ok,
+        Outcome.NO_FACE_DETECTED: no_face,
+        Outcome.MULTIPLE_FACES_DETECTED: multiple_faces,
+        Outcome.FILE_ERROR: failed,
+    }
+    return ", ".join(f"{outcome.name} {amount:,}" for outcome, amount in amounts.items() if amount) or "none"
+
+
+def _image_counts(counts: ImageCounts) -> str:
+    outcomes = _outcomes(counts.ok, counts.no_face, counts.multiple_faces, counts.failed)
+    return f"{counts.total:,} ({outcomes})"
+
+
+def _devices(metrics: Metrics) -> str:
+    stages = ", ".join(f"{stage} on {device}" for stage, device in metrics.devices.items())
+    return stages if metrics.engine is None else f"{stages} ({metrics.engine})"
+
+
+def _store(location: str) -> str:
+    on_disk = f" ({size(os.path.getsize(location))})" if os.path.isfile(location) else ""
+    return f"{shown(location)}{on_disk}"
+
+
+def _maker(fingerprint: Fingerprint) -> str:
+    flip = ", with mirrors" if fingerprint.flip else ""
+    return (
+        f"model {fingerprint.model}, detector {fingerprint.detector}, {fingerprint.align} alignment{flip}, "
+        f"{fingerprint.faces} faces"
+    )
+
+
+def _last_run(run: Mapping[str, Any] | None) -> str:
+    if run is None:
+        return "none"
+    stopped = ", interrupted" if run["interrupted"] else ""
+    return (
+        f"{run['finished']}: {_count(run['images'], 'image')} read, {_count(run['faces'], 'face')} embedded "
+        f"in {run['seconds']:,.1f} s{stopped}"
+    )
+
+
+def _last_findings(findings: Mapping[str, Any] | None) -> str:
+    if findings is None:
+        return "none"
+    pairs = _count(findings["pairs"], "pair")
+    clusters = _count(findings["clusters"], "cluster")
+    return f"{findings['created']}: {pairs}, {clusters} at threshold {findings['threshold']:g}"

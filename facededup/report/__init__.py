@@ -1,0 +1,1 @@
+"""Writers of findings and of the other results, for people and for programs."""

@@ -1,0 +1,47 @@
+"""The pairs of a `find` as CSV, one line a pair, for spreadsheets and databases."""
+
+from __future__ import annotations
+
+import csv
+
+from facededup.report.files import writing
+from facededup.results import FindResult
+
+COLUMNS = ("a_path", "a_face", "b_path", "b_face", "similarity", "cosine", "new", "cluster")
+
+
+def write_pairs(result: FindResult, path: str) -> None:
+    """Writes the listed pairs, in their order.
+
+    The columns are `COLUMNS`: path and face number of both faces, the two scores with all their digits,
+    `new` as true or false, and the id of the listed cluster that holds both faces, empty where none does.
+    File names go out byte for byte; a line break in one is quoted.
+
+    Args:
+        result: What was found.
+        path: A file, replaced in one step, or `-` for standard output.
+
+    Raises:
+        JobError: The file cannot be written.
+    """
+    cluster_of = {
+        (member.path, member.face): cluster.id for cluster in result.clusters for member in cluster.faces
+    }
+    with writing(path) as file:
+        table = csv.writer(file, lineterminator="\n")
+        table.writerow(COLUMNS)
+        for pair in result.pairs:
+            cluster = cluster_of.get((pair.a.path, pair.a.face))
+            other = cluster_of.get((pair.b.path, pair.b.face))
+            table.writerow(
+                (
+                    pair.a.path,
+                    pair.a.face,
+                    pair.b.path,
+                    pair.b.face,
+                    pair.similarity,
+                    pair.cosine,
+                    "true" if pair.new else "false",
+                    cluster if cluster == other else None,
+                )
+            )

@@ -1,0 +1,204 @@
+"""Results as JSON documents. Each names its schema; docs/findings.md explains the fields.
+
+Similarities and cosines keep all their digits. The writer escapes everything beyond ASCII, so a path that is
+not UTF-8 survives as surrogate escapes.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any, TextIO
+
+from facededup.models.catalog import ModelDescription
+from facededup.report.files import writing
+from facededup.results import FindResult, ImageCounts, SearchResult, StoreStatus
+from facededup.types import Box, Cluster, FaceRef, Pair, Unencoded
+
+
+def findings_document(result: FindResult) -> dict[str, Any]:
+    """The document of `find --json`, schema facededup/findings/1."""
+    return _findings(result, list)
+
+
+def write_findings(result: FindResult, path: str) -> None:
+    """Writes the document of `find --json` pair by pair, so that it is never in memory as a whole.
+
+    Args:
+        result: What was found.
+        path: A file, replaced in one step, or `-` for standard output.
+
+    Raises:
+        JobError: The file cannot be written.
+    """
+    write_json(_findings(result, iter), path)
+
+
+def _findings(result: FindResult, listed: Callable[[Iterable[dict[str, Any]]], Any]) -> dict[str, Any]:
+    return {
+        "schema": "facededup/findings/1",
+        "store": result.store,
+        "model": result.fingerprint.model,
+        "detector": result.fingerprint.detector,
+        "threshold": result.threshold,
+        "operating_cosine": result.operating_cosine,
+        "operating_cosine_source": result.operating_cosine_source,
+        "complete": result.complete,
+        "search": dict(result.search),
+        "images": _counts(result.images),
+        "faces": result.faces,
+        "expected_false_pairs": result.expected_false_pairs,
+        "suppressed": {reason: result.suppressed.get(reason, 0) for reason in ("different", "group")},
+        "clusters_total": result.clusters_total,
+        "clusters": listed(map(_cluster, result.clusters)),
+        "pairs_total": result.pairs_total,
+        "pairs": listed(map(_pair, result.pairs)),
+        "unencoded": listed(map(_unencoded, result.unencoded)),
+        "metrics": result.metrics.to_dict(),
+    }
+
+
+def search_document(result: SearchResult) -> dict[str, Any]:
+    """The document of `search --json`, schema facededup/search/1."""
+    return {
+        "schema": "facededup/search/1",
+        "image": result.image,
+        "store": result.store,
+        "threshold": result.threshold,
+        "operating_cosine": result.operating_cosine,
+        "faces": [
+            {"face": number, "box": _box(face.box), "confidence": float(face.confidence)}
+            for number, face in enumerate(result.faces)
+        ],
+        "matches": [
+            {
+                "probe": match.probe,
+                **_face(match.face),
+                "box": _box(match.box),
+                "similarity": match.similarity,
+                "cosine": match.cosine,
+            }
+            for match in result.matches
+        ],
+        "metrics": result.metrics.to_dict(),
+    }
+
+
+def status_document(status: StoreStatus) -> dict[str, Any]:
+    """The document of `status --json`, schema facededup/status/1."""
+    return {
+        "schema": "facededup/status/1",
+        "store": status.store,
+        "fingerprint": status.fingerprint.to_dict(),
+        "images": _counts(status.images),
+        "faces": status.faces,
+        "embeddings": status.embeddings,
+        "disk_bytes": status.disk_bytes,
+        "last_run": _plain(status.last_run),
+        "findings": _plain(status.findings),
+    }
+
+
+def models_document(models: Iterable[ModelDescription]) -> dict[str, Any]:
+    """The document of `models --json`, schema facededup/models/1."""
+    return {
+        "schema": "facededup/models/1",
+        "models": [
+            {
+                "name": model.name,
+                "dimension": model.dimension,
+                "input_size": list(model.input_size),
+                "operating_cosine": model.operating_cosine,
+                "operating_cosine_source": model.operating_cosine_source,
+                "licence": model.licence,
+                "commercial_use": model.commercial_use,
+                "weights": model.weights,
+                "weights_file": model.weights_file,
+                "weights_bytes": model.weights_bytes,
+            }
+            for model in models
+        ],
+    }
+
+
+def write_json(document: Mapping[str, Any], path: str) -> None:
+    """Writes a document, one line a top-level field and one line an item of its lists.
+
+    Args:
+        document: Plain values; at its top level an iterator counts as a list.
+        path: A file, replaced in one step, or `-` for standard output.
+
+    Raises:
+        JobError: The file cannot be written.
+    """
+    with writing(path) as file:
+        _dump(document, file)
+
+
+def _dump(document: Mapping[str, Any], file: TextIO) -> None:
+    # json's C encoder does not indent and json.dump does not use it: each item is encoded on its own.
+    separator = "{\n"
+    for key, value in document.items():
+        file.write(f"{separator}{_encode(key)}: ")
+        if isinstance(value, list | Iterator):
+            between = "[\n"
+            for item in value:
+                file.write(f"{between}{_encode(item)}")
+                between = ",\n"
+            file.write("[]" if between == "[\n" else "\n]")
+        else:
+            file.write(_encode(value))
+        separator = ",\n"
+    file.write("\n}\n")
+
+
+def _encode(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=True, allow_nan=False)
+
+
+def _plain(values: Mapping[str, Any] | None) -> dict[str, Any] | None:
+    return None if values is None else dict(values)
+
+
+def _counts(counts: ImageCounts) -> dict[str, int]:
+    return {
+        "total": counts.total,
+        "ok": counts.ok,
+        "no_face": counts.no_face,
+        "multiple_faces": counts.multiple_faces,
+        "failed": counts.failed,
+    }
+
+
+def _box(box: Box) -> list[int]:
+    return [box.x, box.y, box.w, box.h]
+
+
+def _face(face: FaceRef) -> dict[str, Any]:
+    return {"path": face.path, "face": face.face}
+
+
+def _pair(pair: Pair) -> dict[str, Any]:
+    return {
+        "a": _face(pair.a),
+        "b": _face(pair.b),
+        "similarity": pair.similarity,
+        "cosine": pair.cosine,
+        "new": pair.new,
+    }
+
+
+def _cluster(cluster: Cluster) -> dict[str, Any]:
+    return {
+        "id": cluster.id,
+        "size": cluster.size,
+        "min_similarity": cluster.min_similarity,
+        "new": cluster.new,
+        "faces": [
+            {"path": member.path, "face": member.face, "box": _box(member.box)} for member in cluster.faces
+        ],
+    }
+
+
+def _unencoded(image: Unencoded) -> dict[str, Any]:
+    return {"path": image.path, "outcome": image.outcome.name, "reason": image.reason}
