@@ -1,0 +1,219 @@
+"""`find`: pairs, clusters, copies, what is new, and its limits."""
+
+import numpy as np
+import pytest
+from synthetic import add_images, people, unit
+
+import facededup
+from facededup.errors import NoGpuError, StoreNotFoundError, TooManyPairsError
+from facededup.models.scores import similarity
+from facededup.report.json_report import findings_document
+
+
+def names(cluster):
+    return [face.path.rpartition("/")[2] for face in cluster.faces]
+
+
+def one_each(vectors, start=0):
+    return {f"/made/up/{start + n:05}.jpg": (start + n, [vector]) for n, vector in enumerate(vectors)}
+
+
+def test_the_two_people_are_two_clusters_and_the_copy_is_with_its_twin(pictures, store):
+    facededup.index([pictures], store=store, processes=2)
+    result = facededup.find(store=store)
+    assert [cluster.size for cluster in result.clusters] == [7, 6]
+    assert all(name.split("-")[-1] for name in names(result.clusters[0]))
+    assert {name.split("-")[0] for name in names(result.clusters[1])} == {"collins"}
+    assert names(result.clusters[0])[0] == "copy-of-hopper-original.jpg"
+    assert result.pairs_total == len(result.pairs) == 7 * 6 // 2 + 6 * 5 // 2
+    assert result.faces == 13
+    assert result.complete
+    twin = result.pairs[0]
+    assert (twin.similarity, twin.cosine) == (1.0, 1.0)
+    assert [side.path.rpartition("/")[2] for side in (twin.a, twin.b)] == [
+        "copy-of-hopper-original.jpg",
+        "hopper-original.jpg",
+    ]
+    similarities = [pair.similarity for pair in result.pairs]
+    assert similarities == sorted(similarities, reverse=True)
+    for cluster in result.clusters:
+        inside = {face.path for face in cluster.faces}
+        listed = [pair.similarity for pair in result.pairs if {pair.a.path, pair.b.path} <= inside]
+        assert cluster.min_similarity == pytest.approx(min(listed), abs=1e-5)
+    assert {item.outcome.name for item in result.unencoded} == {"NO_FACE_DETECTED", "FILE_ERROR"}
+
+
+def test_pairs_equal_brute_force(store):
+    vectors = people(60, 4, spread=1.1)
+    add_images(store, one_each(vectors))
+    result = facededup.find(store=store, threshold=0.4, limit=0)
+    cosines = vectors.astype(np.float64) @ vectors.astype(np.float64).T
+    a, b = np.nonzero(np.triu(cosines >= result.cosine_cut, 1))
+    expected = {(f"{i:05}", f"{j:05}") for i, j in zip(a, b, strict=True)}
+    assert {(pair.a.path[-9:-4], pair.b.path[-9:-4]) for pair in result.pairs} == expected
+    assert result.pairs_total == len(expected) > 0
+    for pair in result.pairs:
+        assert pair.similarity == pytest.approx(similarity(pair.cosine, result.operating_cosine))
+
+
+def test_new_marks_what_was_not_in_the_findings_before(store):
+    vectors = people(3, 3)
+    add_images(store, one_each(vectors[:8]))
+    first = facededup.find(store=store)
+    assert all(pair.new for pair in first.pairs)
+    assert not any(pair.new for pair in facededup.find(store=store).pairs)
+    add_images(store, one_each(vectors[8:], start=8))
+    third = facededup.find(store=store)
+    fresh = [pair for pair in third.pairs if pair.new]
+    assert len(fresh) == 2
+    assert all(pair.b.path.endswith("00008.jpg") for pair in fresh)
+    assert [cluster.new for cluster in third.clusters].count(True) == 1
+    assert all(pair.new for pair in facededup.find(store=store, reset=True).pairs)
+
+
+def test_cluster_ids_do_not_change_when_others_come(store):
+    vectors = people(6, 3)
+    add_images(store, one_each(vectors[:9]))
+    before = {cluster.id for cluster in facededup.find(store=store).clusters}
+    add_images(store, one_each(vectors[9:], start=9))
+    assert before < {cluster.id for cluster in facededup.find(store=store).clusters}
+
+
+def test_faces_of_one_image_are_no_pair_but_may_share_a_cluster(store):
+    anna = people(1, 3)
+    images = {"/a.jpg": (1, anna[:2]), "/b.jpg": (2, anna[2:])}
+    add_images(store, images)
+    result = facededup.find(store=store)
+    assert {(pair.a.path, pair.b.path) for pair in result.pairs} == {("/a.jpg", "/b.jpg")}
+    assert result.pairs_total == 2
+    assert [(face.path, face.face) for face in result.clusters[0].faces] == [
+        ("/a.jpg", 0),
+        ("/a.jpg", 1),
+        ("/b.jpg", 0),
+    ]
+
+
+def test_copies_pair_face_by_face_and_have_all_pairs_of_their_twin(store):
+    anna, bert = people(2, 2)[:2], people(2, 2)[2:]
+    images = {
+        "/a.jpg": (1, [anna[0], bert[0]]),
+        "/copy.jpg": (1, [anna[0], bert[0]]),
+        "/other.jpg": (2, [anna[1]]),
+    }
+    add_images(store, images)
+    result = facededup.find(store=store)
+    found = {(pair.a.path, pair.a.face, pair.b.path, pair.b.face) for pair in result.pairs}
+    assert found == {
+        ("/a.jpg", 0, "/copy.jpg", 0),
+        ("/a.jpg", 1, "/copy.jpg", 1),
+        ("/a.jpg", 0, "/other.jpg", 0),
+        ("/copy.jpg", 0, "/other.jpg", 0),
+    }
+    assert result.pairs_total == 4
+    assert result.faces == 5
+    assert [cluster.size for cluster in result.clusters] == [3, 2]
+    assert result.clusters[1].min_similarity == 1.0
+
+
+def test_beyond_fifty_copies_only_pairs_with_the_first_are_listed(store):
+    vector = people(1, 1)
+    add_images(store, {f"/{n:03}.jpg": (1, vector) for n in range(60)})
+    result = facededup.find(store=store)
+    assert result.pairs_total == 59
+    assert {pair.a.path for pair in result.pairs} == {"/000.jpg"}
+    assert result.clusters[0].size == 60
+
+
+def test_copies_without_a_face_are_listed_and_never_paired(store):
+    add_images(store, {"/a.jpg": (1, []), "/b.jpg": (1, [])})
+    result = facededup.find(store=store)
+    assert (result.pairs_total, result.clusters_total) == (0, 0)
+    assert [item.path for item in result.unencoded] == ["/a.jpg", "/b.jpg"]
+
+
+def test_the_limit_bounds_the_lists_and_not_the_counts(store):
+    add_images(store, one_each(people(10, 4)))
+    full = facededup.find(store=store, limit=0)
+    cut = facededup.find(store=store, limit=3)
+    assert (cut.pairs_total, cut.clusters_total) == (full.pairs_total, full.clusters_total) == (60, 10)
+    assert list(cut.pairs) == [
+        type(pair)(pair.a, pair.b, pair.similarity, pair.cosine, new=False) for pair in full.pairs[:3]
+    ]
+    assert [cluster.id for cluster in cut.clusters] == [cluster.id for cluster in full.clusters[:3]]
+
+
+def test_ties_are_ordered_by_path(store):
+    vector = people(1, 1)
+    add_images(store, {f"/{name}.jpg": (n, vector) for n, name in enumerate("dbca")})
+    result = facededup.find(store=store)
+    order = [(pair.a.path[1], pair.b.path[1]) for pair in result.pairs]
+    assert order == sorted(order) == [("a", "b"), ("a", "c"), ("a", "d"), ("b", "c"), ("b", "d"), ("c", "d")]
+
+
+def test_too_many_pairs_names_a_threshold_that_fits(store):
+    add_images(store, one_each(people(1, 400, spread=1.0)))
+    with pytest.raises(TooManyPairsError, match=r"--max-pairs 1,000: use --threshold (\S+) or higher") as caught:
+        facededup.find(store=store, threshold=-1.0, max_pairs=1000)
+    fitting = float(str(caught.value).split("--threshold ")[1].split()[0])
+    assert facededup.find(store=store, threshold=fitting, max_pairs=2000).pairs_total <= 2000
+
+
+def test_findings_before_survive_a_search_that_was_refused(store):
+    add_images(store, one_each(people(5, 4)))
+    before = facededup.find(store=store)
+    with pytest.raises(TooManyPairsError):
+        facededup.find(store=store, threshold=-10, max_pairs=10)
+    assert facededup.store_status(store=store).findings["pairs"] == before.pairs_total
+
+
+def test_every_threshold_down_to_everything_works(store):
+    vectors = unit(np.random.default_rng(0).standard_normal((300, 128)))
+    add_images(store, one_each(vectors))
+    result = facededup.find(store=store, threshold=-30)
+    assert result.pairs_total == 300 * 299 // 2
+    assert [cluster.size for cluster in result.clusters] == [300]
+    assert facededup.find(store=store, threshold=1.0).pairs_total == 0
+
+
+def test_a_gpu_that_is_not_there_is_no_silent_fall_back(store):
+    add_images(store, one_each(people(1, 2)))
+    with pytest.raises(NoGpuError, match="GPU"):
+        facededup.find(store=store, gpu=True)
+
+
+def test_no_store_is_a_sentence(store):
+    with pytest.raises(StoreNotFoundError, match="facededup index"):
+        facededup.find(store=store)
+
+
+def test_the_document_has_the_keys_of_the_contract(pictures, store):
+    facededup.index([pictures], store=store, processes=2)
+    document = findings_document(facededup.find(store=store))
+    assert document["schema"] == "facededup/findings/1"
+    assert document["images"] == {"total": 17, "ok": 13, "no_face": 3, "multiple_faces": 0, "failed": 1}
+    assert document["suppressed"] == {"different": 0, "group": 0}
+    assert set(document["metrics"]["stages"]) == {
+        "scan",
+        "decode",
+        "detect",
+        "align",
+        "embed",
+        "store",
+        "search",
+        "cluster",
+    }
+    assert set(document["pairs"][0]) == {"a", "b", "similarity", "cosine", "new"}
+    assert set(document["clusters"][0]["faces"][0]) == {"path", "face", "box"}
+
+
+def test_search_finds_the_person_and_copies_come_along(pictures, store):
+    facededup.index([pictures], store=store, processes=2)
+    result = facededup.search(pictures / "hopper-dark.jpg", store=store, k=8)
+    found = [match.face.path.rpartition("/")[2] for match in result.matches]
+    assert found[0] == "hopper-dark.jpg"
+    assert result.matches[0].cosine == pytest.approx(1)
+    assert all("hopper" in name for name in found[:7])
+    assert len(found) == 8
+    near = facededup.search(pictures / "hopper-dark.jpg", store=store, threshold=0.4)
+    assert all("hopper" in match.face.path for match in near.matches)
+    assert len(near.matches) == 7
