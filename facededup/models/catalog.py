@@ -81,7 +81,7 @@ MODELS = (
         dimension=4096,
         input_size=(224, 224),
         operating_cosine=0.32,
-        licence="CC BY-NC 4.0",
+        licence="CC BY-NC",
         commercial_use=False,
         weights="vgg_face",
         weights_file="vgg_face_weights.onnx",
@@ -121,7 +121,7 @@ MODELS = (
         dimension=4096,
         input_size=(152, 152),
         operating_cosine=0.77,
-        licence="unknown",
+        licence="MIT (code); of the weights unknown",
         commercial_use=None,
         weights="deepface_vggface2",
         weights_file="VGGFace2_DeepFace_weights_val-0.9034.onnx",
@@ -190,7 +190,7 @@ DETECTORS = (
     DetectorDescription(name="fastmtcnn", package="facenet-pytorch", licence="MIT"),
     DetectorDescription(name="retinaface", package="retina-face", licence="MIT (code)"),
     DetectorDescription(name="mediapipe", package="mediapipe", licence="Apache 2.0"),
-    DetectorDescription(name="yunet", package=_OPENCV, licence="unknown"),
+    DetectorDescription(name="yunet", package=_OPENCV, licence="MIT"),
     DetectorDescription(name="centerface", package=_OPENCV, licence="MIT"),
     *(
         DetectorDescription(name=f"yolo{version}", package="ultralytics", licence="AGPL-3.0 (ultralytics)")

@@ -8,7 +8,7 @@ from facededup.errors import JobError
 from facededup.models.engine import CPU_DEVICE, Engine
 from facededup.types import Floats, Pixels
 
-# On CPU cores the time a face is flat from 8 to 64 faces; 16 keeps the intermediate tensors small.
+# Measured: from 8 to 64 faces the time a face is the same on CPU cores, alone it is a quarter longer.
 _CPU_BATCH = 16
 _GPU_BATCH = 128
 

@@ -102,10 +102,9 @@ class OnnxEngine:
         if gpu is not False and _CUDA in onnxruntime.get_available_providers():
             # TF32 has 10 bits of mantissa: embeddings would differ from the CPU's in the third digit.
             providers.insert(0, (_CUDA, {"use_tf32": "0"}))
+        graph = load_graph()
         try:
-            self._session = onnxruntime.InferenceSession(load_graph(), options, providers=providers)
-        except JobError:
-            raise
+            self._session = onnxruntime.InferenceSession(graph, options, providers=providers)
         except Exception as exc:  # onnxruntime's errors share no public base class
             raise JobError(f"onnxruntime could not open the model {model.name}: {exc}") from exc
         # onnxruntime falls back to the CPU where the CUDA libraries do not load.

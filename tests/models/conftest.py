@@ -1,4 +1,4 @@
-"""Real faces cut by dlib itself, and a cache of the tests' own."""
+"""Real faces cut by dlib itself, and what dlib makes of them."""
 
 import numpy as np
 import pytest
@@ -6,15 +6,6 @@ from dlib_reference import cut_faces, describe
 
 from facededup.models.catalog import describe_model
 from facededup.models.engine import open_engine
-
-
-@pytest.fixture(scope="session", autouse=True)
-def cache(tmp_path_factory):
-    """One cached graph for all tests, away from the user's."""
-    folder = tmp_path_factory.mktemp("cache")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("FACEDEDUP_CACHE", str(folder))
-        yield folder
 
 
 @pytest.fixture(scope="session")

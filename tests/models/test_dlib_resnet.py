@@ -114,7 +114,7 @@ def test_read_only_cache_is_done_without(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_warm_cache_needs_no_onnx_and_no_weights(cache, engine):
+def test_warm_cache_needs_no_onnx(cache, engine):
     code = (
         "import sys\n"
         "from facededup.models.catalog import describe_model\n"
