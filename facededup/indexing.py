@@ -18,7 +18,7 @@ import numpy as np
 
 from facededup.counting import count_faces, count_images
 from facededup.identity import KnownImages, Relation, Twin
-from facededup.images.walk import FoundFile, Walk, find_mount
+from facededup.images.walk import FoundFile, ImageWalk, find_images, find_mount
 from facededup.interrupt import StopRequest
 from facededup.metrics import Metrics, note_children
 from facededup.models.encoder import Encoder
@@ -30,7 +30,7 @@ from facededup.store.base import Batch, Content, Fingerprint, ImageRecord, Store
 from facededup.store.opener import open_store
 from facededup.types import Face, FileStat, Floats, Outcome, Pixels, Unencoded
 from facededup.workers.pool import Failure, Pool
-from facededup.workers.steps import Analyser, Analysis, ImageTask
+from facededup.workers.steps import Analyser, Analysis, AnalysisSettings, ImageTask
 
 MAX_PROBLEMS = 1000
 COMMIT_SECONDS = 2.0
@@ -56,7 +56,7 @@ def index_images(
         StoreLockedError: Another process is writing to the store.
         StoreWriteError: The store cannot be written; all earlier commits are safe.
     """
-    walk = Walk(paths, follow_symlinks=settings.follow_symlinks)
+    walk = find_images(paths, follow_symlinks=settings.follow_symlinks)
     store = open_store(settings.store)
     existing = None
     if store.exists():
@@ -119,7 +119,7 @@ class _Run:
         self._ready: list[tuple[_Pending, Floats]] = []
         self._committed_at = time.monotonic()
 
-    def execute(self, walk: Walk, fingerprint: Fingerprint, processes: int, progress: Progress) -> None:
+    def execute(self, walk: ImageWalk, fingerprint: Fingerprint, processes: int, progress: Progress) -> None:
         """Everything from the walk to the last commit."""
         tasks = self._scan(walk, progress)
         if not tasks:
@@ -166,7 +166,7 @@ class _Run:
             "versions": dict(self.metrics.versions),
         }
 
-    def _scan(self, walk: Walk, progress: Progress) -> list[ImageTask]:
+    def _scan(self, walk: ImageWalk, progress: Progress) -> list[ImageTask]:
         progress.start("scan", None)
         tasks = []
         with self.metrics.timed("scan") as stage:
@@ -182,7 +182,7 @@ class _Run:
         return tasks
 
     def _analyses(
-        self, pool: Pool[ImageTask, Analysis], tasks: Iterable[ImageTask]
+        self, pool: Pool[AnalysisSettings, ImageTask, Analysis], tasks: Iterable[ImageTask]
     ) -> Iterator[tuple[ImageTask, Analysis | Failure]]:
         """The pool's results, those again that the pool took for known and the store does not hold."""
         again: list[ImageTask] = []
@@ -341,7 +341,7 @@ def _failed(task: ImageTask, reason: str, stat: FileStat | None = None) -> Image
     )
 
 
-def _result(run: _Run, walk: Walk, store: Store, fingerprint: Fingerprint) -> IndexResult:
+def _result(run: _Run, walk: ImageWalk, store: Store, fingerprint: Fingerprint) -> IndexResult:
     tally, metrics = run.tally, run.metrics
     metrics.images, metrics.faces = tally.read, tally.embedded
     with store.snapshot() as snapshot:
@@ -361,7 +361,8 @@ def _result(run: _Run, walk: Walk, store: Store, fingerprint: Fingerprint) -> In
         multiple_faces=tally.outcomes[Outcome.MULTIPLE_FACES_DETECTED],
         failed=tally.outcomes[Outcome.FILE_ERROR],
         problems=tuple(tally.problems),
-        unreadable_folders=tuple(walk.unreadable),
+        unreadable=tuple(walk.unreadable),
+        links_skipped=walk.links_skipped,
         interrupted=run.interrupted,
         counts=counts,
         faces=faces,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -134,7 +134,7 @@ class Metrics:
 _children_peak = 0
 
 
-def note_children(pids: list[int]) -> None:
+def note_children(pids: Iterable[int]) -> None:
     """Looks at the memory of live children; the largest sum seen counts into the peak of all processes."""
     global _children_peak  # noqa: PLW0603 - one peak a process, like the kernel's own
     total = 0

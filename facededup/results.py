@@ -41,7 +41,8 @@ class IndexResult:
         multiple_faces: See `ok`.
         failed: See `ok`.
         problems: The first 1,000 images of this run without an embedding.
-        unreadable_folders: Folders that could not be listed, with the reason.
+        unreadable: Folders, links and special files that could not be looked at, with the reason.
+        links_skipped: Links inside the given folders that were not followed.
         interrupted: True if the user stopped it; the work so far is kept.
         counts: Of the whole store, afterwards.
         faces: Faces of the whole store, copies' faces included.
@@ -62,7 +63,8 @@ class IndexResult:
     multiple_faces: int
     failed: int
     problems: tuple[Unencoded, ...]
-    unreadable_folders: tuple[tuple[str, str], ...]
+    unreadable: tuple[tuple[str, str], ...]
+    links_skipped: int
     interrupted: bool
     counts: ImageCounts
     faces: int

@@ -167,13 +167,12 @@ def test_vanished_images_stay(pictures, store):
 
 
 def test_circumstances_are_tried_again_and_contents_are_not(pictures, store):
-    unreadable = pictures / "unreadable.jpg"
-    unreadable.symlink_to(pictures / "nowhere.jpg")
-    index(pictures, store, follow_symlinks=True)
-    shutil.copy(pictures / "collins-dark.jpg", pictures / "nowhere.jpg")
-    result = index(pictures, store, follow_symlinks=True)
-    assert result.failed == 0
-    assert result.read == 2
+    result = index(pictures, store, image_timeout=0.001)
+    assert result.failed >= 12
+    assert any("took longer" in problem.reason for problem in result.problems)
+    result = index(pictures, store)
+    assert (result.counts.ok, result.counts.no_face, result.counts.failed) == (13, 3, 1)
+    assert index(pictures, store).read == 0
 
 
 def test_settings_of_the_store_are_kept_and_a_different_one_is_refused(pictures, store):

@@ -57,7 +57,7 @@ def print_index(out: Console, result: IndexResult, *, verbose: bool = False) -> 
 
 
 def _print_problems(out: Console, result: IndexResult, most: int) -> None:
-    for folder, reason in result.unreadable_folders:
+    for folder, reason in result.unreadable:
         out.print(Text(f"folder not read: {shown(folder)}: {shown(reason)}"), soft_wrap=True)
     problems = result.problems[:most]
     if not problems:

@@ -8,7 +8,7 @@ that findings outlive a moved file, a new run and a compaction.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from types import TracebackType
 from typing import Any, Protocol, Self
 
@@ -49,7 +49,7 @@ class Fingerprint:
         return asdict(self)
 
 
-@dataclass(frozen=True, slots=True, kw_only)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ImageRecord:
     """One image as it goes into a store.
 
@@ -92,8 +92,10 @@ class Content:
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """One durable step. Applied in this order: `moved`, `removed`, `contents`, `images`, then contents that
-    no image has any more are dropped with their faces and embeddings.
+    """One durable step. Applied in this order: `moved`, `removed`, `contents`, `images`.
+
+    A content that no image has any more shows in no table, but the writer keeps it until it closes, so that
+    a file that was replaced here and turns up there within one run keeps its embedding.
 
     Attributes:
         images: Put under their paths; an image already there keeps its id if its digest is the same, else
@@ -354,17 +356,3 @@ class Store(Protocol):
 
     def disk_bytes(self) -> int:
         """Bytes the store takes, sidecar files included."""
-
-
-@dataclass(frozen=True, slots=True)
-class LastRun:
-    """What `status` shows of the last `index`."""
-
-    command: str
-    finished: str
-    seconds: float
-    images: int
-    faces: int
-    engine: str
-    device: str
-    versions: dict[str, str] = field(default_factory=dict)
