@@ -42,6 +42,8 @@ def print_index(out: Console, result: IndexResult, *, verbose: bool = False) -> 
         if amount:
             summary.add_row(f"  {label}", f"{amount:,} ({remark})")
     summary.add_row("  read", f"{result.read:,}{_rate(metrics) if result.read else ''}")
+    if result.links_skipped:
+        summary.add_row("links skipped", f"{result.links_skipped:,} (--follow-symlinks follows them)")
     if result.read:
         outcomes = _outcomes(result.ok, result.no_face, result.multiple_faces, result.failed)
         summary.add_row("outcomes", outcomes)
@@ -57,13 +59,14 @@ def print_index(out: Console, result: IndexResult, *, verbose: bool = False) -> 
 
 
 def _print_problems(out: Console, result: IndexResult, most: int) -> None:
-    for folder, reason in result.unreadable:
-        out.print(Text(f"folder not read: {shown(folder)}: {shown(reason)}"), soft_wrap=True)
+    for path, reason in result.unreadable:
+        out.print(Text(f"not read: {shown(path)}: {shown(reason)}"), soft_wrap=True)
     problems = result.problems[:most]
     if not problems:
         return
     folder = _common_folder(image.path for image in problems)
-    table = _table(f"Without an embedding{_under(folder)}", "outcome", "image", "reason")
+    _print_heading(out, "Without an embedding", folder)
+    table = _table("outcome", "image", "reason")
     for image in problems:
         table.add_row(image.outcome.name, _name(image.path, folder), shown(image.reason))
     out.print(table)
@@ -97,8 +100,8 @@ def print_findings(out: Console, notes: Console, result: FindResult) -> None:
 def _print_clusters(out: Console, result: FindResult) -> None:
     top = result.clusters[:_TOP_CLUSTERS]
     folder = _common_folder(member.path for cluster in top for member in cluster.faces)
-    title = f"Clusters, largest first{_under(folder)}"
-    table = _table(title, "cluster", ">faces", ">min similarity", "", "images")
+    _print_heading(out, "Clusters, largest first", folder)
+    table = _table("cluster", ">faces", ">min similarity", "", "images")
     for cluster in top:
         table.add_row(
             cluster.id,
@@ -128,7 +131,8 @@ def print_search(out: Console, result: SearchResult) -> None:
         if not matches:
             out.print(Text(f"{where}: nobody in the store looks like it"))
             continue
-        table = _table(f"{where}{_under(folder)}", ">similarity", ">cosine", "image")
+        _print_heading(out, where, folder)
+        table = _table(">similarity", ">cosine", "image")
         for match in matches:
             table.add_row(
                 f"{match.similarity:.3f}",
@@ -156,15 +160,7 @@ def print_status(out: Console, status: StoreStatus) -> None:
 
 def print_models(out: Console, models: Iterable[ModelDescription]) -> None:
     """The recognition models."""
-    table = _table(
-        "Recognition models",
-        "model",
-        ">dim",
-        ">input",
-        ">cosine at 0.4",
-        "commercial use",
-        "licence of the weights",
-    )
+    table = _table("model", ">dim", ">input", ">cosine\nat 0.4", "commercial\nuse", "licence of the weights")
     for model in models:
         table.add_row(
             model.name,
@@ -184,9 +180,9 @@ def _grid() -> Table:
     return grid
 
 
-def _table(title: str, *headings: str) -> Table:
+def _table(*headings: str) -> Table:
     """A table; a heading that begins with > is of a column of numbers."""
-    table = Table(title=Text(title), title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
+    table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False)
     for heading in headings:
         numbers = heading.startswith(">")
         table.add_column(
@@ -212,8 +208,9 @@ def _common_folder(paths: Iterable[str]) -> str:
     return "" if os.path.dirname(common) == common else common
 
 
-def _under(folder: str) -> str:
-    return f" (under {shown(folder)})" if folder else ""
+def _print_heading(out: Console, title: str, folder: str) -> None:
+    under = f" (under {shown(folder)})" if folder else ""
+    out.print(Text(f"\n{title}{under}", style="bold"), soft_wrap=True)
 
 
 def _name(path: str, folder: str) -> Text:

@@ -1,0 +1,56 @@
+from __future__ import annotations
+
+import io
+
+import pytest
+from rich.console import Console
+
+from facededup.cli.progress import TerminalProgress
+from facededup.progress import Progress
+
+
+def terminal() -> Console:
+    return Console(file=io.StringIO(), force_terminal=True, width=100)
+
+
+def test_a_step_shows_its_count():
+    console = terminal()
+    with TerminalProgress(console) as progress:
+        progress.start("index", 40)
+        progress.advance(7)
+        progress.advance(33)
+        progress.finish()
+    text = console.file.getvalue()
+    assert "index" in text
+    assert "40/40" in text
+
+
+def test_an_end_that_is_not_known_and_a_step_after_a_step():
+    console = terminal()
+    with TerminalProgress(console) as progress:
+        progress.start("[bold]scan", None)
+        progress.advance()
+        progress.start("cluster", 2)
+        progress.advance(2)
+    assert "[bold]scan" in console.file.getvalue()
+    assert "2/2" in console.file.getvalue()
+
+
+def test_the_cursor_comes_back_when_the_work_fails():
+    console = terminal()
+
+    def fail() -> None:
+        with TerminalProgress(console) as progress:
+            progress.start("index", 2)
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        fail()
+    shown, hidden = "\x1b[?25h", "\x1b[?25l"
+    assert console.file.getvalue().rfind(shown) > console.file.getvalue().rfind(hidden) >= 0
+
+
+def test_advance_before_a_step_is_harmless():
+    progress: Progress = TerminalProgress(terminal())
+    progress.advance()
+    progress.finish()
