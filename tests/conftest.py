@@ -104,6 +104,7 @@ def indexed() -> IndexResult:
         )
         + (Unencoded("/photos/x.jpg", Outcome.FILE_ERROR, "cut off [bold]"),) * 2,
         unreadable=(("/photos/secret\n", "Permission denied"),),
+        links_skipped=3,
         interrupted=False,
         counts=ImageCounts(total=14, ok=5, no_face=7, multiple_faces=0, failed=2),
         faces=13,
