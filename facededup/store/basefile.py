@@ -1,0 +1,317 @@
+"""The store's HDF5 file: written once, then only read, every row checked before it is handed out.
+
+    /                format, uuid, generation, fingerprint, info, next_image_id, next_face_id (attributes)
+    /images          one-dimensional columns, a row an image; /roots: path and mount
+    /faces           one-dimensional columns, a row a face; `image` is a row of /images
+    /embeddings      float32 (faces, dimension), L2-normalised
+    /checksums       embeddings: CRC-32 of each block of 4,096 rows
+    /findings        meta (attribute), pairs (a, b, cosine, new),
+                     clusters (offsets, members, key, min_cosine, new)
+    /decisions       the analyst's
+
+Each column of /images, /roots, /faces and the clusters carries the CRC-32 of its values as the attribute
+`crc32`; pairs have HDF5's own checksums, and so has the structure of the file (format 1.10).
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import zlib
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import h5py
+import numpy as np
+from numpy.typing import NDArray
+
+from facededup.errors import DamagedStoreError, JobError, NewerFormatError, StoreNotFoundError, UsageError
+from facededup.store.base import DIGEST_BYTES, FORMAT, FaceTable, Fingerprint, ImageTable
+from facededup.store.files import NewFile
+from facededup.store.tables import FACE_COLUMNS, IMAGE_COLUMNS, encode_reason, face_table, first_rows
+from facededup.types import Array, Floats
+
+BLOCK = 4096
+"""Rows of embeddings under one checksum."""
+
+_TEXT = h5py.string_dtype("ascii")  # HDF5's word for bytes of no declared encoding
+_UTF8 = h5py.string_dtype("utf-8")
+
+
+@dataclass(frozen=True, slots=True)
+class Header:
+    """The attributes of the file's root. `uuid` has 16 bytes."""
+
+    uuid: bytes
+    generation: int
+    fingerprint: Fingerprint
+    info: Mapping[str, Any]
+    next_image_id: int
+    next_face_id: int
+
+
+@contextmanager
+def reading(path: str) -> Iterator[None]:
+    """Turns what h5py raises on a bad file into one sentence.
+
+    Raises:
+        DamagedStoreError: The file is damaged, or no store.
+    """
+    try:
+        yield
+    except (OSError, KeyError, ValueError, TypeError, AttributeError, RuntimeError, OverflowError) as exc:
+        raise DamagedStoreError(
+            f"{path!r} is damaged, or is no store of facededup; restore it from a backup or choose another"
+        ) from exc
+
+
+class BaseFile:
+    """The file opened for reading. It stays readable when another is put in its place.
+
+    Raises:
+        StoreNotFoundError: There is no file.
+        UsageError: It is a folder.
+        JobError: It may not be read.
+        DamagedStoreError: It is damaged, or no store.
+        NewerFormatError: It was made by a later version.
+    """
+
+    def __init__(self, path: str) -> None:
+        self._path = path
+        refuse_unreadable(path)
+        with reading(path):
+            self._file = h5py.File(path, "r", locking=False)
+        try:
+            with reading(path):
+                self.header = self._read_header()
+                self._embeddings = self._file["embeddings"]
+                self._checksums = self._file["checksums/embeddings"][:]
+                self._refuse_misshapen()
+        except BaseException:
+            self.close()
+            raise
+        self._checked = np.zeros(len(self._checksums), np.bool_)
+
+    @cached_property
+    def images(self) -> ImageTable:
+        """All images."""
+        with reading(self._path):
+            columns = {name: self._column(f"images/{name}") for name in IMAGE_COLUMNS}
+            digest = columns["digest"].view(np.uint8).reshape(-1, DIGEST_BYTES)
+            root_paths, mounts = self._column("roots/path"), self._column("roots/mount")
+            if len(columns["root"]) and not 0 <= columns["root"].min() <= columns["root"].max() < len(
+                root_paths
+            ):
+                raise ValueError("an image has no root")
+            return ImageTable(
+                **{**columns, "digest": digest},
+                path=self._column("images/path").tolist(),
+                reason=[
+                    text.decode("utf-8", "surrogateescape") for text in self._column("images/reason").tolist()
+                ],
+                roots=list(zip(root_paths.tolist(), mounts.tolist(), strict=True)),
+                first=first_rows(digest),
+            )
+
+    @cached_property
+    def faces(self) -> FaceTable:
+        """All faces."""
+        with reading(self._path):
+            columns = {name: self._column(f"faces/{name}") for name in (*FACE_COLUMNS, "image")}
+            image = columns["image"]
+            if len(image) and not 0 <= image.min() <= image.max() < len(self._file["images/id"]):
+                raise ValueError("a face has no image")
+            return face_table(columns)
+
+    @property
+    def face_count(self) -> int:
+        """Rows of the embeddings."""
+        return int(self._embeddings.shape[0])
+
+    def embeddings(self, start: int, stop: int) -> Floats:
+        """Rows start to stop, each block compared with its checksum when it is first read.
+
+        Raises:
+            DamagedStoreError: A block differs from what was written.
+        """
+        with reading(self._path):
+            for block in range(start // BLOCK, -(-stop // BLOCK)):
+                if not self._checked[block]:
+                    rows = self._embeddings[block * BLOCK : (block + 1) * BLOCK]
+                    if zlib.crc32(rows.tobytes()) != self._checksums[block]:
+                        raise ValueError(f"checksum of embeddings block {block}")
+                    self._checked[block] = True
+            return np.asarray(self._embeddings[start:stop], np.float32)
+
+    def group(self, name: str) -> h5py.Group | None:
+        """The group `findings` or `decisions`, None where there is none."""
+        with reading(self._path):
+            return self._file.get(name)
+
+    def close(self) -> None:
+        """Lets the file go."""
+        self._file.close()
+
+    def _read_header(self) -> Header:
+        attributes = self._file.attrs
+        version = int(attributes["format"])
+        if version > FORMAT:
+            raise NewerFormatError(
+                f"the store {self._path!r} was made by a later version of facededup; update facededup"
+            )
+        return Header(
+            uuid=bytes.fromhex(attributes["uuid"]),
+            generation=int(attributes["generation"]),
+            fingerprint=Fingerprint(**json.loads(attributes["fingerprint"])),
+            info=json.loads(attributes["info"]),
+            next_image_id=int(attributes["next_image_id"]),
+            next_face_id=int(attributes["next_face_id"]),
+        )
+
+    def _refuse_misshapen(self) -> None:
+        images = {self._file[f"images/{name}"].shape for name in (*IMAGE_COLUMNS, "path", "reason")}
+        faces = {self._file[f"faces/{name}"].shape for name in (*FACE_COLUMNS, "image")}
+        roots = {self._file[f"roots/{name}"].shape for name in ("path", "mount")}
+        count = self._embeddings.shape[0]
+        if (
+            len(images) != 1
+            or len(roots) != 1
+            or faces != {(count,)}
+            or len(self._checksums) != -(-count // BLOCK)
+        ):
+            raise ValueError("columns of different lengths")
+        if self._embeddings.shape != (count, self.header.fingerprint.dimension):
+            raise ValueError("embeddings of another dimension")
+
+    def _column(self, name: str) -> Array:
+        return read_column(self._file, name)
+
+
+def refuse_unreadable(path: str) -> None:
+    """Says what is wrong with a path that cannot be opened at all.
+
+    Raises:
+        StoreNotFoundError: There is nothing.
+        UsageError: It is a folder.
+        JobError: It may not be read.
+    """
+    if os.path.isdir(path):
+        raise UsageError(
+            f"{path!r} is a folder; --store names the store's file, such as facededup.h5 inside it"
+        )
+    try:
+        with open(path, "rb"):
+            pass
+    except (FileNotFoundError, NotADirectoryError) as exc:
+        raise StoreNotFoundError(
+            f"there is no store at {path!r}; make one with `facededup index PATH`"
+        ) from exc
+    except OSError as exc:
+        raise JobError(f"the store {path!r} cannot be read: {exc.strerror}") from exc
+
+
+def new_file(target: NewFile) -> h5py.File:
+    """An empty HDF5 file in `target`, of a format that HDF5 1.10 and later read."""
+    return h5py.File(target, "w", libver=("v110", "v110"))
+
+
+def write_base(
+    file: h5py.File,
+    header: Header,
+    *,
+    images: ImageTable,
+    faces: FaceTable,
+    embeddings: Iterator[Floats],
+    decisions: h5py.Group | None,
+) -> None:
+    """Writes everything but the findings.
+
+    Args:
+        file: Open for writing.
+        header: Becomes the root's attributes.
+        images: All images.
+        faces: All faces.
+        embeddings: Their embeddings in blocks of `BLOCK` rows, the last one shorter.
+        decisions: Copied as it is; None for an empty group.
+    """
+    file.attrs["format"] = FORMAT
+    file.attrs["uuid"] = header.uuid.hex()
+    file.attrs["generation"] = header.generation
+    file.attrs["fingerprint"] = json.dumps(header.fingerprint.to_dict())
+    file.attrs["info"] = json.dumps(dict(header.info))
+    file.attrs["next_image_id"] = header.next_image_id
+    file.attrs["next_face_id"] = header.next_face_id
+
+    for name in IMAGE_COLUMNS:
+        values = getattr(images, name)
+        write_column(
+            file, f"images/{name}", values.view(f"V{DIGEST_BYTES}").ravel() if name == "digest" else values
+        )
+    write_column(file, "images/path", _objects(images.path), _TEXT)
+    write_column(file, "images/reason", _objects([encode_reason(text) for text in images.reason]), _UTF8)
+    write_column(file, "roots/path", _objects([path for path, _ in images.roots]), _TEXT)
+    write_column(file, "roots/mount", _objects([mount for _, mount in images.roots]), _TEXT)
+
+    for k, name in enumerate("xywh"):
+        write_column(file, f"faces/{name}", faces.box[:, k])
+    for name in ("id", "image", "number", "confidence"):
+        write_column(file, f"faces/{name}", getattr(faces, name))
+    points = FACE_COLUMNS["landmarks"]
+    write_column(file, "faces/landmarks", faces.landmarks, np.dtype(points))
+
+    _write_embeddings(file, len(faces), header.fingerprint.dimension, embeddings)
+    if decisions is not None:
+        decisions.file.copy(decisions, file, "decisions")
+    else:
+        file.create_group("decisions")
+
+
+def _write_embeddings(file: h5py.File, count: int, dimension: int, blocks: Iterator[Floats]) -> None:
+    # Small stores get small chunks: a chunk takes its full size on disk.
+    chunk = (min(count, BLOCK), dimension) if count else None
+    dataset = file.create_dataset("embeddings", (count, dimension), "<f4", chunks=chunk)
+    checksums: list[int] = []
+    for rows in blocks:
+        start = len(checksums) * BLOCK
+        dataset[start : start + len(rows)] = rows
+        checksums.append(zlib.crc32(np.ascontiguousarray(rows, "<f4").tobytes()))
+    file.create_dataset("checksums/embeddings", data=np.array(checksums, "<u4"))
+
+
+def _objects(values: list[bytes]) -> NDArray[np.object_]:
+    array = np.empty(len(values), object)
+    array[:] = values
+    return array
+
+
+def read_column(group: h5py.Group, name: str) -> Array:
+    """All values of a dataset made by `write_column`.
+
+    Raises:
+        ValueError: They differ from what was written.
+        Exception: Whatever h5py raises on a damaged file; wrap the call in `reading`.
+    """
+    dataset = group[name]
+    values: Array = dataset[:]
+    if _crc(values) != dataset.attrs["crc32"]:
+        raise ValueError(f"checksum of {name}")
+    return values
+
+
+def write_column(group: h5py.Group, name: str, values: Array, kind: Any = None) -> None:
+    """Writes a one-dimensional dataset and its checksum; `kind` where the type is not that of the array."""
+    dataset = group.create_dataset(name, values.shape[:1], kind or values.dtype)
+    if len(values):
+        dataset[:] = values
+    dataset.attrs["crc32"] = np.uint32(_crc(values))
+
+
+def _crc(values: Array) -> int:
+    if values.dtype == object:
+        # Lengths too, or bytes could wander from one string to the next unnoticed.
+        lengths = np.fromiter(map(len, values), "<u4", len(values))
+        return zlib.crc32(b"".join(values), zlib.crc32(lengths.tobytes()))
+    return zlib.crc32(np.ascontiguousarray(values).tobytes())

@@ -1,0 +1,220 @@
+"""Files that survive: private, flushed to the disk, put in place by one rename, with errors as sentences."""
+
+from __future__ import annotations
+
+import errno
+import io
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+
+from facededup.errors import PathNotFoundError, StoreWriteError
+
+_HINTS = {
+    errno.ENOSPC: "free some space and run it again",
+    errno.EDQUOT: "free some space and run it again",
+    errno.EFBIG: "raise the limit on file sizes or put the store elsewhere",
+    errno.EROFS: "put the store into a folder that can be written",
+    errno.EACCES: "put the store into a folder that can be written",
+    errno.EPERM: "put the store into a folder that can be written",
+    errno.EIO: "check the disk and run it again",
+}
+
+
+@contextmanager
+def writing(path: str) -> Iterator[None]:
+    """Turns the system's errors while the store at `path` is written into one sentence.
+
+    Raises:
+        PathNotFoundError: The store's folder does not exist.
+        StoreWriteError: Anything else.
+    """
+    try:
+        yield
+    except OSError as exc:
+        folder = os.path.dirname(path)
+        if isinstance(exc, FileNotFoundError | NotADirectoryError) and not os.path.isdir(folder):
+            raise PathNotFoundError(f"there is no folder {folder!r} for the store; make it first") from exc
+        reason = os.strerror(exc.errno) if exc.errno else str(exc)
+        hint = _HINTS.get(exc.errno or 0, "look into this and run it again")
+        raise StoreWriteError(
+            f"the store {path!r} cannot be written ({reason}); what was committed before is safe; {hint}"
+        ) from exc
+
+
+def flush(descriptor: int) -> None:
+    """Returns when the file's bytes are on the disk.
+
+    Raises:
+        OSError: As the system gave it.
+    """
+    if sys.platform == "darwin":
+        import fcntl
+
+        # fsync on macOS leaves the bytes in the drive's own cache.
+        fcntl.fcntl(descriptor, fcntl.F_FULLFSYNC)
+    elif sys.platform == "win32":
+        os.fsync(descriptor)
+    else:
+        os.fdatasync(descriptor)
+
+
+def flush_folder(path: str) -> None:
+    """Makes the names in the folder of the file `path` durable.
+
+    Raises:
+        OSError: As the system gave it.
+    """
+    if sys.platform == "win32":  # folders cannot be opened there
+        return
+    descriptor = os.open(os.path.dirname(path), os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def remove(path: str) -> None:
+    """Takes a file away if it is there.
+
+    Raises:
+        OSError: It is there and stays.
+    """
+    with suppress(FileNotFoundError):
+        os.unlink(path)
+
+
+class NewFile:
+    """A file under a temporary name, for HDF5 to write into, that `publish` puts in its place.
+
+    The HDF5 library cannot close a file after a failed write, and may crash when it is asked again. So it
+    never hears of a failure: the first one is kept here, later writes go nowhere, and `filling`, `check`
+    and `publish` raise it.
+
+    Args:
+        temporary: Its name until then; a file of that name is overwritten.
+        final: The name to be replaced.
+
+    Raises:
+        OSError: The file cannot be made.
+    """
+
+    def __init__(self, temporary: str, final: str) -> None:
+        self._temporary = temporary
+        self._final = final
+        remove(temporary)
+        descriptor = os.open(
+            temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0), 0o600
+        )
+        self._file = os.fdopen(descriptor, "r+b", buffering=0)
+        self._position = 0
+        self._end = 0
+        self._error: OSError | None = None
+
+    def check(self) -> None:
+        """Raises the first error of a write, if there was one."""
+        if self._error is not None:
+            raise self._error
+
+    @contextmanager
+    def filling(self, path: str) -> Iterator[None]:
+        """Wraps calls of HDF5 that write here: a failed write is raised in place of what HDF5 made of it.
+
+        Args:
+            path: Of the store, for the message.
+
+        Raises:
+            StoreWriteError: A write failed.
+        """
+        try:
+            yield
+        finally:
+            with writing(path):
+                self.check()
+
+    def publish(self) -> None:
+        """Flushes the file and puts it under its final name, in one durable step.
+
+        Raises:
+            OSError: It could not be written; the file of that name before is untouched.
+        """
+        self.check()
+        flush(self._file.fileno())
+        self._file.close()
+        os.replace(self._temporary, self._final)
+        flush_folder(self._final)
+
+    def abandon(self) -> None:
+        """Removes the file unless it was published."""
+        if not self._file.closed:
+            self._file.close()
+            with suppress(OSError):
+                remove(self._temporary)
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        """See `io.IOBase.seek`."""
+        start = {io.SEEK_SET: 0, io.SEEK_CUR: self._position, io.SEEK_END: self._end}[whence]
+        self._position = start + offset
+        return self._position
+
+    def tell(self) -> int:
+        """See `io.IOBase.tell`."""
+        return self._position
+
+    def readinto(self, buffer: bytearray) -> int:
+        """Fills the whole buffer, with zeros where nothing was written."""
+        view = memoryview(buffer).cast("B")
+        self._file.seek(self._position)
+        filled = 0
+        while filled < len(view):
+            count = self._file.readinto(view[filled:])
+            if not count:
+                view[filled:] = bytes(len(view) - filled)
+                break
+            filled += count
+        self._position += len(view)
+        return len(view)
+
+    def read(self, size: int) -> bytes:
+        """See `readinto`; h5py tells a file by this method."""
+        buffer = bytearray(size)
+        self.readinto(buffer)
+        return bytes(buffer)
+
+    def write(self, data: bytes) -> int:
+        """Always says that all was written."""
+        view = memoryview(data).cast("B")
+        try:
+            if self._error is None:
+                self._file.seek(self._position)
+                write_all(self._file, view)
+        except OSError as exc:
+            self._error = exc
+        self._position += len(view)
+        self._end = max(self._end, self._position)
+        return len(view)
+
+    def truncate(self, size: int | None = None) -> int:
+        """Always says that it was done."""
+        self._end = self._position if size is None else size
+        try:
+            if self._error is None:
+                self._file.truncate(self._end)
+        except OSError as exc:
+            self._error = exc
+        return self._end
+
+    def flush(self) -> None:
+        """Nothing is buffered here; `publish` flushes to the disk."""
+
+
+def write_all(file: io.FileIO, data: bytes | memoryview) -> None:
+    """Writes every byte, where the system takes only some at a time too.
+
+    Raises:
+        OSError: As the system gave it.
+    """
+    view = memoryview(data)
+    while view:
+        view = view[file.write(view) :]

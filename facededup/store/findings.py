@@ -1,0 +1,156 @@
+"""Findings in the store's HDF5 file: read from it, and written into the file that will replace it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Mapping
+from functools import cached_property
+from typing import Any
+
+import h5py
+import numpy as np
+
+from facededup.store.base import ClusterTable, PairBlock
+from facededup.store.basefile import new_file, read_column, reading, write_column
+from facededup.store.files import NewFile, writing
+
+_BUFFER_PAIRS = 1 << 20
+_CHUNK_PAIRS = 1 << 16
+_COLUMNS = ("a", "b", "cosine", "new")
+_CLUSTER_COLUMNS = ("offsets", "members", "min_cosine", "new")
+
+
+class Hdf5Findings:
+    """The findings of a snapshot; see `base.Findings`. Readable while the snapshot is open.
+
+    Raises:
+        DamagedStoreError: They cannot be read.
+    """
+
+    def __init__(self, path: str, group: h5py.Group) -> None:
+        self._path = path
+        self._group = group
+        with reading(path):
+            self._meta: dict[str, Any] = json.loads(group.attrs["meta"])
+            self._columns = {name: group[f"pairs/{name}"] for name in _COLUMNS}
+            lengths = {column.shape for column in self._columns.values()}
+            if len(lengths) != 1:
+                raise ValueError("pairs of different lengths")
+
+    @property
+    def meta(self) -> Mapping[str, Any]:
+        """See `base.Findings`."""
+        return self._meta
+
+    @property
+    def pair_count(self) -> int:
+        """See `base.Findings`."""
+        return int(self._columns["a"].shape[0])
+
+    def pairs(self, start: int, stop: int) -> PairBlock:
+        """See `base.Findings`."""
+        with reading(self._path):
+            return _read_pairs(self._columns, start, stop)
+
+    @cached_property
+    def clusters(self) -> ClusterTable:
+        """See `base.Findings`."""
+        with reading(self._path):
+            columns = {name: read_column(self._group, f"clusters/{name}") for name in _CLUSTER_COLUMNS}
+            keys = [key.decode("ascii") for key in read_column(self._group, "clusters/key").tolist()]
+            offsets = columns["offsets"]
+            if offsets[0] != 0 or offsets[-1] != len(columns["members"]) or (np.diff(offsets) < 0).any():
+                raise ValueError("cluster offsets do not fit their members")
+            if not len(keys) == len(offsets) - 1 == len(columns["min_cosine"]) == len(columns["new"]):
+                raise ValueError("clusters of different lengths")
+            return ClusterTable(key=keys, **columns)
+
+
+class Hdf5FindingsWriter:
+    """Streams pairs into a new file that `finish` completes and puts in place; see `base.FindingsWriter`.
+
+    Args:
+        path: Of the store, for messages.
+        temporary: Name of the new file.
+        next_face_id: Bounds the ids that will come.
+        complete: Writes all the rest of the store into the file, closes it and puts it in place.
+
+    Raises:
+        StoreWriteError: The new file cannot be made.
+    """
+
+    def __init__(
+        self,
+        path: str,
+        temporary: str,
+        next_face_id: int,
+        complete: Callable[[NewFile, h5py.File], None],
+    ) -> None:
+        self._path = path
+        self._complete = complete
+        with writing(path):
+            self._target = NewFile(temporary, path)
+        self._file = new_file(self._target)
+        face_id = "<u4" if next_face_id <= 1 << 32 else "<i8"
+        kinds = {"a": face_id, "b": face_id, "cosine": "<f8", "new": "|b1"}
+        with self._target.filling(path):
+            self._columns = {
+                name: self._file.create_dataset(
+                    f"findings/pairs/{name}",
+                    (0,),
+                    kind,
+                    maxshape=(None,),
+                    chunks=(_CHUNK_PAIRS,),
+                    fletcher32=True,
+                )
+                for name, kind in kinds.items()
+            }
+        self._stored = 0
+        self._buffer: list[PairBlock] = []
+        self._buffered = 0
+
+    def append(self, block: PairBlock) -> None:
+        """See `base.FindingsWriter`."""
+        self._buffer.append(block)
+        self._buffered += len(block)
+        if self._buffered >= _BUFFER_PAIRS:
+            self._spill()
+
+    def chunks(self) -> Iterator[PairBlock]:
+        """See `base.FindingsWriter`."""
+        self._spill()
+        for start in range(0, self._stored, _BUFFER_PAIRS):
+            with self._target.filling(self._path):
+                block = _read_pairs(self._columns, start, min(start + _BUFFER_PAIRS, self._stored))
+            yield block
+
+    def finish(self, meta: Mapping[str, Any], clusters: ClusterTable) -> None:
+        """See `base.FindingsWriter`."""
+        self._spill()
+        with self._target.filling(self._path):
+            group = self._file["findings"]
+            group.attrs["meta"] = json.dumps(dict(meta))
+            for name in _CLUSTER_COLUMNS:
+                write_column(group, f"clusters/{name}", getattr(clusters, name))
+            write_column(group, "clusters/key", np.array(clusters.key, "S12"))
+        self._complete(self._target, self._file)
+
+    def abandon(self) -> None:
+        """Leaves no trace, unless it was finished."""
+        self._file.close()
+        self._target.abandon()
+
+    def _spill(self) -> None:
+        if not self._buffered:
+            return
+        stop = self._stored + self._buffered
+        with self._target.filling(self._path):
+            for name, column in self._columns.items():
+                column.resize((stop,))
+                column[self._stored :] = np.concatenate([getattr(block, name) for block in self._buffer])
+        self._stored, self._buffered, self._buffer = stop, 0, []
+
+
+def _read_pairs(columns: Mapping[str, h5py.Dataset], start: int, stop: int) -> PairBlock:
+    a, b, cosine, new = (columns[name][start:stop] for name in _COLUMNS)
+    return PairBlock(a.astype(np.int64), b.astype(np.int64), cosine, new)

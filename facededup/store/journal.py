@@ -1,0 +1,279 @@
+"""The journal beside a store: committed steps, appended one by one, each durable before the next begins.
+
+    header:  magic, format, generation of the store's file it extends, the store's uuid, CRC-32
+    record:  marker, kind, length, CRC-32 of these; the payload; BLAKE2b of header, place, record and payload
+
+A record is bound to its journal and its place, so that stale disk blocks never pass for one. A bad record
+with nothing valid behind it is a torn tail: a commit that never returned. With one behind it, it is damage.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import struct
+import zlib
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from hashlib import blake2b
+from math import prod
+
+import numpy as np
+
+from facededup.errors import DamagedStoreError, NewerFormatError, StoreWriteError
+from facededup.store.base import FORMAT
+from facededup.store.files import flush, flush_folder, write_all, writing
+from facededup.types import Array
+
+BATCH = 1
+INFO = 2
+DROP_FINDINGS = 3
+
+_MAGIC = b"FDJRNL\r\n"
+_HEADER = struct.Struct("<8sIQ16sI")
+_MARKER = b"\xf5REC"
+_RECORD = struct.Struct("<4sBxxxQI")
+_CHECK_BYTES = 16
+_SEARCH_BYTES = 1 << 24
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """One record: its kind and where its payload lies in the file."""
+
+    kind: int
+    start: int
+    length: int
+
+
+class JournalReader:
+    """The valid records of a journal when it was opened; it stays readable when the file is removed.
+
+    Attributes:
+        was_begun: False for a file torn while it was made; it has no records, and the next two mean nothing.
+        uuid: Of the store, 16 bytes.
+        generation: Of the store's file the records extend.
+        records: All valid ones, in order.
+        end: Offset behind the last one.
+
+    Raises:
+        FileNotFoundError: There is no journal.
+        OSError: It cannot be read.
+        DamagedStoreError: It is damaged.
+        NewerFormatError: A later version wrote it.
+    """
+
+    def __init__(self, path: str) -> None:
+        self._path = path
+        self._file = open(path, "rb", buffering=0)  # noqa: SIM115 - held as long as the snapshot
+        try:
+            self._size = os.fstat(self._file.fileno()).st_size
+            self.uuid, self.generation = b"", -1
+            self.was_begun = self._read_header()
+            self.records: list[Record] = []
+            self.end = _HEADER.size
+            while (record := self._record_at(self.end)) is not None:
+                self.records.append(record)
+                self.end = record.start + record.length + _CHECK_BYTES
+            self._refuse_gap()
+        except BaseException:
+            self.close()
+            raise
+
+    def payload(self, record: Record) -> bytes:
+        """The bytes of a record's payload."""
+        return self.read(record.start, record.length)
+
+    def read(self, start: int, length: int) -> bytes:
+        """Some bytes of the file; fewer at its end."""
+        # Positioned reads, for searches read from several threads.
+        if hasattr(os, "pread"):
+            parts = []
+            while length:
+                part = os.pread(self._file.fileno(), length, start)
+                if not part:
+                    break
+                parts.append(part)
+                start += len(part)
+                length -= len(part)
+            return parts[0] if len(parts) == 1 else b"".join(parts)
+        self._file.seek(start)
+        return self._file.read(length)
+
+    def close(self) -> None:
+        """Lets the file go."""
+        self._file.close()
+
+    def _read_header(self) -> bool:
+        self._header = self.read(0, _HEADER.size)
+        if len(self._header) == _HEADER.size:
+            magic, version, self.generation, self.uuid, check = _HEADER.unpack(self._header)
+            if magic == _MAGIC and check == zlib.crc32(self._header[:-4]):
+                if version > FORMAT:
+                    raise NewerFormatError(
+                        f"the journal {self._path!r} was made by a later version of facededup"
+                    )
+                return True
+        if self._size > _HEADER.size:
+            raise DamagedStoreError(
+                f"the journal {self._path!r} has a damaged header; restore it from a backup"
+            )
+        # No record was ever committed to it: that waits for the header to be on the disk.
+        return False
+
+    def _record_at(self, offset: int) -> Record | None:
+        head = self.read(offset, _RECORD.size)
+        if len(head) < _RECORD.size:
+            return None
+        marker, kind, length, check = _RECORD.unpack(head)
+        if marker != _MARKER or check != zlib.crc32(head[:-4]):
+            return None
+        start = offset + _RECORD.size
+        if start + length + _CHECK_BYTES > self._size:
+            return None
+        body = self.read(start, length + _CHECK_BYTES)
+        payload = memoryview(body)[:length]
+        if body[length:] != _checksum(self._header, offset, head, payload):
+            return None
+        return Record(kind, start, length)
+
+    def _refuse_gap(self) -> None:
+        """Looks for a valid record behind the first bad one."""
+        place = self.end + 1
+        while place < self._size:
+            window = self.read(place, _SEARCH_BYTES)
+            found = window.find(_MARKER)
+            while found >= 0:
+                if self._record_at(place + found) is not None:
+                    raise DamagedStoreError(
+                        f"the journal {self._path!r} is damaged at byte {self.end}: later records are whole; "
+                        "restore it from a backup"
+                    )
+                found = window.find(_MARKER, found + 1)
+            if len(window) < len(_MARKER):
+                break
+            place += len(window) - len(_MARKER) + 1
+
+
+class Journal:
+    """The writing end of a journal; the file is made by the first `append`.
+
+    Args:
+        store: Path of the store, for messages.
+        path: Of the journal.
+        uuid: Of the store, 16 bytes.
+        generation: Of the store's file it extends.
+        end: Offset behind the last valid record of a journal that is there; what follows is cut off. None to
+            begin anew.
+
+    Raises:
+        StoreWriteError: The torn tail cannot be cut off.
+    """
+
+    def __init__(self, store: str, path: str, uuid: bytes, generation: int, end: int | None) -> None:
+        self._store = store
+        self._path = path
+        head = _HEADER.pack(_MAGIC, FORMAT, generation, uuid, 0)[:-4]
+        self._header = head + struct.pack("<I", zlib.crc32(head))
+        self._file: io.FileIO | None = None
+        self._broken = False
+        self.size = 0
+        if end is not None:
+            with writing(store):
+                self._open(os.O_APPEND)
+                self._cut(end)
+
+    def append(self, kind: int, payload: bytes) -> None:
+        """Adds one record; it is durable on return.
+
+        Raises:
+            StoreWriteError: It could not be written; it is not there, and nothing can be added any more.
+        """
+        if self._broken:
+            raise StoreWriteError(
+                f"the store {self._store!r} takes no more after a failed write; "
+                "what was committed before is safe; run it again"
+            )
+        with writing(self._store):
+            # Only a whole record or a clean cut clears this: nothing may ever follow half a record.
+            self._broken = True
+            try:
+                if self.size == 0:
+                    self._create()
+                head = _RECORD.pack(_MARKER, kind, len(payload), 0)[:-4]
+                head += struct.pack("<I", zlib.crc32(head))
+                data = head + payload + _checksum(self._header, self.size, head, payload)
+                assert self._file is not None
+                write_all(self._file, data)
+                flush(self._file.fileno())
+            except OSError:
+                with suppress(OSError):
+                    self._cut(self.size)
+                raise
+            except BaseException:  # Ctrl-C: what was begun is taken back, the next commit may come
+                self._cut(self.size)
+                self._broken = False
+                raise
+            self.size += len(data)
+            self._broken = False
+
+    @property
+    def broken(self) -> bool:
+        """Whether a write failed, so that nothing can be added."""
+        return self._broken
+
+    def close(self) -> None:
+        """Lets the file go; it stays, and nothing can be added any more."""
+        self._broken = True
+        if self._file is not None:
+            self._file.close()
+
+    def _open(self, flags: int) -> None:
+        flags |= os.O_RDWR | getattr(os, "O_BINARY", 0)
+        self._file = os.fdopen(os.open(self._path, flags, 0o600), "r+b", buffering=0)
+
+    def _create(self) -> None:
+        if self._file is not None:
+            self._file.close()
+        self._open(os.O_APPEND | os.O_CREAT | os.O_TRUNC)
+        assert self._file is not None
+        write_all(self._file, self._header)
+        flush(self._file.fileno())
+        flush_folder(self._path)
+        self.size = _HEADER.size
+
+    def _cut(self, size: int) -> None:
+        if self._file is not None and os.fstat(self._file.fileno()).st_size != size:
+            self._file.truncate(size)
+            flush(self._file.fileno())
+        self.size = size
+
+
+def _checksum(header: bytes, offset: int, head: bytes, payload: bytes | memoryview) -> bytes:
+    check = blake2b(header, digest_size=_CHECK_BYTES)
+    check.update(struct.pack("<Q", offset))
+    check.update(head)
+    check.update(payload)
+    return check.digest()
+
+
+def pack_arrays(arrays: Mapping[str, Array]) -> bytes:
+    """Arrays as bytes: a JSON header of names, types and shapes, then their raw contents in order."""
+    # tobytes gives C order; every type used is little-endian by name.
+    header = {name: [array.dtype.str, list(array.shape)] for name, array in arrays.items()}
+    text = json.dumps(header, separators=(",", ":")).encode()
+    return b"".join([struct.pack("<I", len(text)), text, *(array.tobytes() for array in arrays.values())])
+
+
+def unpack_arrays(data: bytes) -> dict[str, Array]:
+    """The arrays of `pack_arrays`, read-only views of `data`."""
+    (size,) = struct.unpack_from("<I", data)
+    offset = 4 + size
+    arrays: dict[str, Array] = {}
+    for name, (kind, shape) in json.loads(data[4:offset]).items():
+        count = prod(shape)
+        arrays[name] = np.frombuffer(data, kind, count, offset).reshape(shape)
+        offset += arrays[name].nbytes
+    return arrays

@@ -1,0 +1,78 @@
+"""A store's file with the batches of its journal applied, without writing anything."""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from facededup.store.basefile import BLOCK, BaseFile
+from facededup.store.journal import JournalReader, Record, unpack_arrays
+from facededup.store.tables import Tables
+from facededup.types import Floats
+
+_SLAB = 16 * BLOCK
+"""Rows read at a time where some of them are gone."""
+
+
+class Replay:
+    """Tables and embeddings after the given batches. Embeddings are read from the two files when asked for.
+
+    Attributes:
+        images: After the last batch.
+        faces: Likewise.
+        next_image_id: Likewise.
+        next_face_id: Likewise.
+    """
+
+    def __init__(self, base: BaseFile, journal: JournalReader, batches: Sequence[Record]) -> None:
+        self._base = base
+        self._journal = journal
+        tables = Tables(base.images, base.faces, base.header.next_image_id, base.header.next_face_id)
+        # Batch k offered the sources _starts[k] to _starts[k + 1]; its embeddings end its record.
+        self._starts = [base.face_count]
+        self._offsets = []
+        for record in batches:
+            arrays = unpack_arrays(journal.payload(record))
+            tables.apply(arrays)
+            self._starts.append(self._starts[-1] + len(arrays["embeddings"]))
+            self._offsets.append(record.start + record.length - arrays["embeddings"].nbytes)
+        self.images = tables.images()
+        self.faces, self._source = tables.faces(self.images)
+        self.next_image_id = tables.next_image_id
+        self.next_face_id = tables.next_face_id
+
+    def embeddings(self, start: int, stop: int) -> Floats:
+        """Rows start to stop, float32 (stop - start, dimension).
+
+        Raises:
+            DamagedStoreError: Some of them differ from what was written.
+        """
+        source = self._source[start:stop]
+        rows = np.empty((len(source), self._base.header.fingerprint.dimension), np.float32)
+        in_base = int(np.searchsorted(source, self._base.face_count))
+        self._fill_from_base(rows[:in_base], source[:in_base])
+        place = in_base
+        while place < len(source):
+            batch = bisect_right(self._starts, source[place]) - 1
+            behind = int(np.searchsorted(source, self._starts[batch + 1]))
+            rows[place:behind] = self._of_batch(batch)[source[place:behind] - self._starts[batch]]
+            place = behind
+        return rows
+
+    def _fill_from_base(self, rows: Floats, source: NDArray[np.int64]) -> None:
+        place = 0
+        while place < len(source):
+            first = int(source[place])
+            behind = int(np.searchsorted(source, first + _SLAB))
+            slab = self._base.embeddings(first, int(source[behind - 1]) + 1)
+            rows[place:behind] = slab[source[place:behind] - first]
+            place = behind
+
+    def _of_batch(self, batch: int) -> Floats:
+        count = self._starts[batch + 1] - self._starts[batch]
+        dimension = self._base.header.fingerprint.dimension
+        data = self._journal.read(self._offsets[batch], count * dimension * 4)
+        return np.frombuffer(data, "<f4").reshape(count, dimension)
