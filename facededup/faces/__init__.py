@@ -1,0 +1,1 @@
+"""Finding faces in pixels and cutting them out aligned."""

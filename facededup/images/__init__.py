@@ -1,0 +1,1 @@
+"""Finding image files and turning their bytes into upright pixels."""

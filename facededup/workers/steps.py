@@ -1,0 +1,158 @@
+"""What happens to one image in a worker: read, decode, detect, choose, align."""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from facededup.errors import UsageError
+from facededup.faces.align import CHIP_SIZE, cut_chip
+from facededup.faces.choose import choose_faces
+from facededup.faces.detect import build_detector
+from facededup.images.decode import DecodedImage, DecodeError, decode
+from facededup.images.read import ReadError, read_file
+from facededup.types import Face, FileStat, Outcome, Pixels
+
+# A file longer than this many bytes for each pixel allowed is no image of that size in any format.
+_BYTES_A_PIXEL = 16
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class AnalysisSettings:
+    """What a worker is told once.
+
+    Attributes:
+        detector: Name of the face detector.
+        align: How a face is cut out: `chip`.
+        faces: Which faces are kept: `all`, `largest`, `center` or `single`.
+        max_pixels: An image with more is refused.
+        known: uint64, sorted: `digest_prefix` of the contents that need no new analysis.
+    """
+
+    detector: str
+    align: str
+    faces: str
+    max_pixels: int
+    known: NDArray[np.uint64] = field(default_factory=lambda: np.empty(0, np.uint64))
+
+
+@dataclass(frozen=True, slots=True)
+class ImageTask:
+    """One image to analyse.
+
+    Attributes:
+        path: As `os.fsdecode` gives it.
+        root: The given folder under which it was found; handed through.
+        force: Analyse it though its content is known.
+    """
+
+    path: str
+    root: str
+    force: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Analysis:
+    """What was learnt of one image.
+
+    Attributes:
+        task: As it was given.
+        stat: Of the file when it was read; None where it could not be.
+        digest: SHA-256 of its bytes; b"" where they could not be read.
+        outcome: What became of it. OK for a known content, whose outcome the caller has.
+        reason: One sentence where the outcome is not OK, else "".
+        retry: Caused by circumstances: another run may fare better.
+        known: The content is (by its digest's prefix) a known one, and was not decoded.
+        width: Of the upright image, in pixels; 0 where it was not decoded.
+        height: Likewise.
+        faces: Those kept, in order.
+        chips: uint8 (k, 150, 150, 3), RGB, one a face.
+        seconds: Spent in `decode` (reading included), `detect` and `align`, each where it was come to.
+    """
+
+    task: ImageTask
+    stat: FileStat | None = None
+    digest: bytes = b""
+    outcome: Outcome = Outcome.OK
+    reason: str = ""
+    retry: bool = False
+    known: bool = False
+    width: int = 0
+    height: int = 0
+    faces: tuple[Face, ...] = ()
+    chips: Pixels = field(default_factory=lambda: np.empty((0, CHIP_SIZE, CHIP_SIZE, 3), np.uint8))
+    seconds: dict[str, float] = field(default_factory=dict)
+
+
+def digest_prefix(digest: bytes) -> int:
+    """The first eight bytes of a digest as a number, the first byte the most significant."""
+    return int.from_bytes(digest[:8], "big")
+
+
+class Analyser:
+    """Analyses images one by one; built once in each worker.
+
+    Raises:
+        UsageError: There is no such detector or alignment.
+        WeightsMissingError: The detector's model is not on this machine.
+    """
+
+    def __init__(self, settings: AnalysisSettings) -> None:
+        if settings.align != "chip":
+            raise UsageError(f"there is no alignment {settings.align!r}; use chip")
+        self._settings = settings
+        self._detector = build_detector(settings.detector)
+
+    def __call__(self, task: ImageTask) -> Analysis:
+        """Analyses one image; whatever is wrong with its file is an outcome, not an exception."""
+        seconds: dict[str, float] = {}
+        failed = Analysis(task=task, outcome=Outcome.FILE_ERROR, seconds=seconds)
+        try:
+            with _timed(seconds, "decode"):
+                max_bytes = self._settings.max_pixels * _BYTES_A_PIXEL
+                data, stat = read_file(task.path, max_bytes=max_bytes)
+                digest = hashlib.sha256(data).digest()
+                failed = replace(failed, stat=stat, digest=digest)
+                if not task.force and self._is_known(digest):
+                    return replace(failed, outcome=Outcome.OK, known=True)
+                image = decode(data, max_pixels=self._settings.max_pixels)
+            return self._find_faces(image, replace(failed, width=image.width, height=image.height))
+        except ReadError as exc:
+            return replace(failed, reason=exc.reason, retry=exc.retry, stat=exc.stat)
+        except DecodeError as exc:
+            return replace(failed, reason=exc.reason)
+        except MemoryError:
+            return replace(failed, reason="not enough memory for this image", retry=True)
+
+    def _is_known(self, digest: bytes) -> bool:
+        prefix, known = np.uint64(digest_prefix(digest)), self._settings.known
+        place = int(np.searchsorted(known, prefix))
+        return place < len(known) and bool(known[place] == prefix)
+
+    def _find_faces(self, image: DecodedImage, analysis: Analysis) -> Analysis:
+        with _timed(analysis.seconds, "detect"):
+            found = self._detector.detect(image.pixels)
+        outcome, faces = choose_faces(found, self._settings.faces, image.width, image.height)
+        if outcome is Outcome.NO_FACE_DETECTED:
+            return replace(analysis, outcome=outcome, reason="no face was found")
+        if outcome is Outcome.MULTIPLE_FACES_DETECTED:
+            return replace(analysis, outcome=outcome, reason=f"{len(found)} faces were found")
+        with _timed(analysis.seconds, "align"):
+            chips = np.stack([cut_chip(image.pixels, face) for face in faces])
+        return replace(analysis, outcome=outcome, faces=faces, chips=chips)
+
+
+@contextmanager
+def _timed(seconds: dict[str, float], stage: str) -> Iterator[None]:
+    """Notes the wall seconds of a block, also when it fails."""
+    started = time.perf_counter()
+    try:
+        yield
+    finally:
+        seconds[stage] = time.perf_counter() - started
