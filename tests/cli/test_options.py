@@ -1,0 +1,114 @@
+from __future__ import annotations
+
+from dataclasses import fields
+from pathlib import Path
+from typing import Annotated
+
+import pytest
+import typer
+from typer.testing import CliRunner
+
+from facededup.cli import options
+from facededup.cli.command import Command
+from facededup.cli.options import Request, takes
+from facededup.settings import Settings, load_settings
+
+CONFIGS = Path(__file__).parents[2] / "configs"
+GROUPS = [
+    group for name, group in vars(options).items() if name.endswith("Options") and isinstance(group, type)
+]
+
+
+@pytest.fixture
+def asked(monkeypatch):
+    """A command with every option; gives the settings a command line leads to."""
+    for field in fields(Settings):
+        monkeypatch.delenv(f"FACEDEDUP_{field.name.upper()}", raising=False)
+    seen: list[Request] = []
+    groups = [group for group in GROUPS if group not in (options.TalkOptions, options.ResetFindingsOptions)]
+
+    @takes(*groups)
+    def command(request: Request, words: Annotated[list[str] | None, typer.Argument()] = None) -> None:
+        assert words is None
+        seen.append(request)
+
+    app = typer.Typer(rich_markup_mode=None)
+    app.command(cls=Command)(command)
+
+    def ask(*line: str) -> Request:
+        result = CliRunner().invoke(app, line, catch_exceptions=False)
+        assert result.exit_code == 0, result.output
+        return seen.pop()
+
+    ask.app = app
+    return ask
+
+
+def test_nothing_given_is_the_defaults(asked):
+    assert asked().settings == Settings()
+
+
+def test_every_option_reaches_its_setting(asked):
+    line = (
+        "--store s.h5 --cpu --engine onnx --model-name ArcFace --detector-backend mtcnn --faces center "
+        "--flip -p 3 --batch-size 7 --follow-symlinks --max-pixels 99 --reset --rehash --threshold 0.5 "
+        "--max-pairs 8 --limit 0"
+    )
+    assert asked(*line.split()).settings == Settings(
+        store="s.h5",
+        gpu=False,
+        engine="onnx",
+        model="ArcFace",
+        detector="mtcnn",
+        faces="center",
+        flip=True,
+        processes=3,
+        batch_size=7,
+        follow_symlinks=True,
+        max_pixels=99,
+        reset=True,
+        rehash=True,
+        threshold=0.5,
+        max_pairs=8,
+        limit=0,
+    )
+
+
+def test_command_line_beats_environment_beats_file(asked, tmp_path, monkeypatch):
+    config = tmp_path / "c.toml"
+    config.write_text("threshold = 0.1\nlimit = 1\nprocesses = 1\nreset = true\n")
+    monkeypatch.setenv("FACEDEDUP_LIMIT", "2")
+    monkeypatch.setenv("FACEDEDUP_PROCESSES", "2")
+    settings = asked("--config", str(config), "-p", "3").settings
+    assert (settings.threshold, settings.limit, settings.processes) == (0.1, 2, 3)
+    assert settings.reset
+
+
+@pytest.mark.parametrize(
+    ("line", "sentence"),
+    [
+        (["--faces", "some"], "faces must be one of"),
+        (["-p", "0"], "processes must be at least 1"),
+        (["--json", "-", "--metrics", "-"], "only one of --json, --csv and --metrics"),
+        (["--config", "missing.toml"], "there is no configuration file"),
+        (["--threshold", "x"], "threshold"),
+    ],
+)
+def test_wrong_usage_is_exit_code_2(asked, line, sentence):
+    result = CliRunner().invoke(asked.app, line)
+    assert result.exit_code == 2
+    assert sentence in result.output
+
+
+def test_standard_output_is_kept_for_the_file(asked):
+    assert asked("--json", "-").out.quiet
+    assert not asked("--json", "-").notes.quiet
+    assert not asked("--json", "out.json").out.quiet
+    assert asked("--quiet").notes.quiet
+
+
+def test_the_ready_settings_load(asked):
+    assert asked("--config", str(CONFIGS / "default.toml")).settings == Settings()
+    gpu = asked("--config", str(CONFIGS / "gpu.toml")).settings
+    assert gpu.gpu is True
+    assert gpu == load_settings({}, config=str(CONFIGS / "gpu.toml"), environment={})
