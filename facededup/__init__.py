@@ -32,7 +32,7 @@ _HOMES = {
     ),
 }
 
-__all__ = [  # noqa: PLE0604 - the names below are resolved by __getattr__
+__all__ = [
     "Box",
     "Cluster",
     "ClusterFace",

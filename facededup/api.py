@@ -56,9 +56,7 @@ def index(
     return index_images(names, _settings(settings, options), Metrics("index"), progress or SilentProgress())
 
 
-def find(
-    *, settings: Settings | None = None, progress: Progress | None = None, **options: Any
-) -> FindResult:
+def find(*, settings: Settings | None = None, progress: Progress | None = None, **options: Any) -> FindResult:
     """Compares every face of the store with every other; keeps and lists pairs and clusters of duplicates.
 
     Args:

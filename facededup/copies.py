@@ -1,9 +1,9 @@
 """Byte-identical images: which images share a content, and what that makes of pairs and counts.
 
-A content's faces and embeddings are stored once. On output every image with that content has them: face k of
-one copy pairs with face k of each other copy at cosine 1, and a copy has all pairs of its twin. A content with
-more than `MAX_LISTED` images is listed by its first image alone, plus that image's pairs with the others, so
-that ten thousand copies of one file do not make fifty million pairs.
+A content's faces and embeddings are stored once. On output every image with that content has them: face k
+of one copy pairs with face k of each other copy at cosine 1, and a copy has all pairs of its twin. A
+content with more than `MAX_LISTED` images is listed by its first image alone, plus that image's pairs with
+the others, so that ten thousand copies of one file do not make fifty million pairs.
 """
 
 from __future__ import annotations
@@ -40,7 +40,8 @@ class Copies:
 
     @staticmethod
     def _listed(images: ImageTable) -> NDArray[np.bool_]:
-        return ~images.unresolved | (images.first == np.arange(len(images)))
+        listed: NDArray[np.bool_] = ~images.unresolved | (images.first == np.arange(len(images)))
+        return listed
 
     def rows(self, first: int) -> NDArray[np.int64]:
         """Rows of all images with the content of a first image, ascending."""

@@ -50,7 +50,9 @@ def find_duplicates(settings: Settings, metrics: Metrics, progress: Progress) ->
         StoreWriteError: The findings cannot be written; the findings before are kept.
     """
     if settings.gpu:
-        raise NoGpuError("find has no GPU search engine yet: leave out --gpu, the search then runs on the CPU")
+        raise NoGpuError(
+            "find has no GPU search engine yet: leave out --gpu, the search then runs on the CPU"
+        )
     store = open_store(settings.store)
     with store.snapshot() as snapshot:
         choose_fingerprint(settings, snapshot.fingerprint, store.location)
@@ -131,12 +133,13 @@ class _Search:
     def _too_many(self, count: str, fitting_cut: float) -> TooManyPairsError:
         threshold = math.ceil(100 * float(similarity(fitting_cut, self.operating_cosine))) / 100
         return TooManyPairsError(
-            f"threshold {self.settings.threshold:g} gives {count} pairs, more than --max-pairs "
-            f"{self.settings.max_pairs:,}: use --threshold {min(threshold, 1.0):g} or higher, or raise --max-pairs"
+            f"threshold {self.settings.threshold:g} gives {count} pairs, more than "
+            f"--max-pairs {self.settings.max_pairs:,}: use --threshold {min(threshold, 1.0):g} or higher, "
+            f"or raise --max-pairs"
         )
 
     def _previous_keys(self) -> NDArray[np.int64]:
-        """The pairs of the findings before, as sorted keys of today's rows; faces that are gone are left out."""
+        """The pairs of the findings before, as sorted keys of today's rows; faces now gone are left out."""
         before = None if self.settings.reset else self.snapshot.findings()
         if before is None:
             return np.empty(0, np.int64)
@@ -145,7 +148,9 @@ class _Search:
         for start in range(0, before.pair_count, CHUNK):
             block = before.pairs(start, start + CHUNK)
             alive = np.isin(block.a, ids) & np.isin(block.b, ids)
-            keys.append(self._keys(np.searchsorted(ids, block.a[alive]), np.searchsorted(ids, block.b[alive])))
+            keys.append(
+                self._keys(np.searchsorted(ids, block.a[alive]), np.searchsorted(ids, block.b[alive]))
+            )
         return np.sort(np.concatenate(keys)) if keys else np.empty(0, np.int64)
 
     def _keys(self, a: NDArray[np.int64], b: NDArray[np.int64]) -> NDArray[np.int64]:
@@ -277,7 +282,9 @@ def expected_false_pairs(snapshot: Snapshot, cut: float) -> float | None:
 def _result(snapshot: Snapshot, location: str, settings: Settings, metrics: Metrics) -> FindResult:
     findings = snapshot.findings()
     if findings is None:
-        raise StoreNotFoundError(f"the findings of {location!r} were removed by another process: run `find` again")
+        raise StoreNotFoundError(
+            f"the findings of {location!r} were removed by another process: run `find` again"
+        )
     meta = findings.meta
     listing = Listing(snapshot, findings, float(meta["operating_cosine"]))
     return FindResult(

@@ -1,8 +1,8 @@
 """Which files are known already: unchanged, moved, copied, or the same bytes as an image out of reach.
 
-Identity is the SHA-256 of a file's bytes. The same content at a new path while the old file is gone is a move;
-while the old file exists, it is a copy; while the old file's folder cannot be reached (an unmounted disk), it
-is neither, and stays unresolved until a later run can tell.
+Identity is the SHA-256 of a file's bytes. The same content at a new path while the old file is gone is a
+move; while the old file exists, it is a copy; while the old file's folder cannot be reached (an unmounted
+disk), it is neither, and stays unresolved until a later run can tell.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from facededup.images.walk import find_mount
 from facededup.store.base import ImageRecord, ImageTable
 from facededup.types import FileStat, Outcome
 
+
 class Relation(Enum):
     """How a file with known bytes relates to the images that had them before."""
 
@@ -26,6 +27,7 @@ class Relation(Enum):
     MOVED = "moved"
     COPY = "copy"
     UNRESOLVED = "unresolved"
+
 
 @dataclass(frozen=True, slots=True)
 class Twin:
@@ -47,6 +49,7 @@ class Twin:
     height: int
     old_path: bytes = b""
 
+
 @dataclass(slots=True)
 class _Holders:
     """The images that had one content before this run."""
@@ -56,6 +59,7 @@ class _Holders:
     unreachable: dict[int, int] = field(default_factory=dict)
     """Row by inode: a rename keeps the inode, so the file itself can prove the move."""
     present: bool = False
+
 
 class KnownImages:
     """The images of a store as one run finds them, and those the run adds."""
@@ -141,13 +145,16 @@ class KnownImages:
         )
 
     def _digest(self, row: int) -> bytes:
-        return self._table.digest[row].tobytes()
+        return bytes(self._table.digest[row])
 
     def _find_holders(self, digest: bytes) -> _Holders | None:
         if digest in self._holders:
             return self._holders[digest]
         prefix = np.frombuffer(digest[:8], ">u8")[0]
-        start, stop = np.searchsorted(self.prefixes, prefix, "left"), np.searchsorted(self.prefixes, prefix, "right")
+        start, stop = (
+            np.searchsorted(self.prefixes, prefix, "left"),
+            np.searchsorted(self.prefixes, prefix, "right"),
+        )
         rows = sorted(row for row in self._rows[start:stop].tolist() if self._digest(row) == digest)
         if not rows:
             return None
@@ -169,8 +176,11 @@ class KnownImages:
         if number not in self._reachable:
             root, mount = self._table.roots[number]
             folder = os.path.dirname(root) if root == self._table.path[row] else root
-            self._reachable[number] = os.path.isdir(folder) and os.fsencode(find_mount(os.fsdecode(folder))) == mount
+            self._reachable[number] = (
+                os.path.isdir(folder) and os.fsencode(find_mount(os.fsdecode(folder))) == mount
+            )
         return self._reachable[number]
+
 
 def digest_prefixes(digests: NDArray[np.uint8]) -> NDArray[np.uint64]:
     """The first 8 bytes of each digest, read as one big-endian number.

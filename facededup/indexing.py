@@ -30,7 +30,7 @@ from facededup.store.base import Batch, Content, Fingerprint, ImageRecord, Store
 from facededup.store.opener import open_store
 from facededup.types import Face, FileStat, Floats, Outcome, Pixels, Unencoded
 from facededup.workers.pool import Failure, Pool
-from facededup.workers.steps import Analyser, Analysis, AnalysisSettings, ImageTask
+from facededup.workers.steps import Analyser, Analysis, ImageTask
 
 MAX_PROBLEMS = 1000
 COMMIT_SECONDS = 2.0
@@ -63,17 +63,19 @@ def index_images(
         with store.snapshot() as snapshot:
             existing = snapshot.fingerprint
     fingerprint = choose_fingerprint(settings, None if settings.reset else existing, store.location)
-    processes = settings.processes or os.cpu_count() or 1
-    # The workers take all the cores; the encoder's own threads only pay where there is no worker to feed it.
-    encoder = open_encoder(fingerprint, settings, threads=1)
-    metrics.engine = encoder.engine.name
-    metrics.devices.update(decode="CPU", detect="CPU", align="CPU", embed=encoder.engine.device)
-    metrics.versions.update(encoder.engine.versions)
+    # A model that cannot be opened must not leave a new store behind, nor a demand for a GPU pass unanswered;
+    # otherwise it is opened when there is something to embed.
+    encoder = _open(fingerprint, settings) if settings.gpu or existing is None else None
     with store.writer(fingerprint, reset=settings.reset) as writer:
-        run = _Run(writer, encoder, metrics, settings)
-        run.execute(walk, fingerprint, processes, progress)
+        run = _Run(writer, fingerprint, encoder, metrics, settings)
+        run.execute(walk, progress)
         writer.record({"last_run": run.summary()})
     return _result(run, walk, store, fingerprint)
+
+
+def _open(fingerprint: Fingerprint, settings: Settings) -> Encoder:
+    # The workers take all the cores; more threads for the encoder would only fight with them.
+    return open_encoder(fingerprint, settings, threads=1)
 
 
 @dataclass(slots=True)
@@ -105,8 +107,16 @@ class _Pending:
 class _Run:
     """One run of `index` on an open writer."""
 
-    def __init__(self, writer: Writer, encoder: Encoder, metrics: Metrics, settings: Settings) -> None:
+    def __init__(
+        self,
+        writer: Writer,
+        fingerprint: Fingerprint,
+        encoder: Encoder | None,
+        metrics: Metrics,
+        settings: Settings,
+    ) -> None:
         self.writer = writer
+        self.fingerprint = fingerprint
         self.encoder = encoder
         self.metrics = metrics
         self.settings = settings
@@ -119,27 +129,27 @@ class _Run:
         self._ready: list[tuple[_Pending, Floats]] = []
         self._committed_at = time.monotonic()
 
-    def execute(self, walk: ImageWalk, fingerprint: Fingerprint, processes: int, progress: Progress) -> None:
+    def execute(self, walk: ImageWalk, progress: Progress) -> None:
         """Everything from the walk to the last commit."""
         tasks = self._scan(walk, progress)
         if not tasks:
             return
-        analysis = analysis_settings(fingerprint, self.settings, known=self.known.prefixes)
+        analysis = analysis_settings(self.fingerprint, self.settings, known=self.known.prefixes)
+        processes = min(self.settings.processes or os.cpu_count() or 1, len(tasks))
         progress.start("index", len(tasks))
         with (
+            Pool(Analyser, analysis, processes, timeout=self.settings.image_timeout) as pool,
+            ThreadPoolExecutor(1, "encoder") as thread,
             StopRequest() as stop,
-            ThreadPoolExecutor(1, "encoder") as encoder,
-            Pool(
-                Analyser, analysis, min(processes, len(tasks)), timeout=self.settings.image_timeout
-            ) as pool,
         ):
+            encoder = self.encoder or _open(self.fingerprint, self.settings)
+            self._note_engine(encoder)
             try:
                 for task, result in _until_stopped(self._analyses(pool, tasks), stop):
                     self._take(task, result)
-                    if self._gathering.count >= self.encoder.batch_size:
-                        self._submit(encoder)
-                    elif len(self._gathering.images) >= COMMIT_IMAGES:
-                        self._submit(encoder)
+                    gathered = self._gathering
+                    if gathered.count >= encoder.batch_size or len(gathered.images) >= COMMIT_IMAGES:
+                        self._submit(thread, encoder)
                     self._collect(WAITING_BATCHES)
                     progress.advance()
                     if self.tally.read % 64 == 1:
@@ -147,10 +157,15 @@ class _Run:
                 note_children(pool.pids)
             except KeyboardInterrupt:
                 self.interrupted = True
-            self._submit(encoder)
+            self._submit(thread, encoder)
             self._collect(0)
             self._commit()
         progress.finish()
+
+    def _note_engine(self, encoder: Encoder) -> None:
+        self.metrics.engine = encoder.engine.name
+        self.metrics.devices.update(decode="CPU", detect="CPU", align="CPU", embed=encoder.engine.device)
+        self.metrics.versions.update(encoder.engine.versions)
 
     def summary(self) -> dict[str, object]:
         """What `status` shows of this run."""
@@ -182,7 +197,7 @@ class _Run:
         return tasks
 
     def _analyses(
-        self, pool: Pool[AnalysisSettings, ImageTask, Analysis], tasks: Iterable[ImageTask]
+        self, pool: Pool[ImageTask, Analysis], tasks: Iterable[ImageTask]
     ) -> Iterator[tuple[ImageTask, Analysis | Failure]]:
         """The pool's results, those again that the pool took for known and the store does not hold."""
         again: list[ImageTask] = []
@@ -267,17 +282,12 @@ class _Run:
             self._mounts[root] = os.fsencode(find_mount(root))
         return self._mounts[root]
 
-    def _submit(self, encoder: ThreadPoolExecutor) -> None:
+    def _submit(self, thread: ThreadPoolExecutor, encoder: Encoder) -> None:
         """Hands the gathered batch to the encoder's thread."""
         if self._gathering.images:
-            self._embedding.append((self._gathering, encoder.submit(self._embed, self._gathering.chips)))
+            future = thread.submit(_embed, encoder, self._gathering.chips)
+            self._embedding.append((self._gathering, future))
             self._gathering = _Pending()
-
-    def _embed(self, chips: list[Pixels]) -> tuple[Floats, float]:
-        started = time.perf_counter()
-        if not chips:
-            return np.empty((0, self.writer.snapshot.fingerprint.dimension), np.float32), 0.0
-        return self.encoder.encode(np.concatenate(chips)), time.perf_counter() - started
 
     def _collect(self, waiting: int) -> None:
         """Takes finished batches, in order, until at most `waiting` are left, and commits when it is time."""
@@ -309,6 +319,14 @@ class _Run:
             self.writer.commit(batch)
         self._ready.clear()
         self._committed_at = time.monotonic()
+
+
+def _embed(encoder: Encoder, chips: list[Pixels]) -> tuple[Floats, float]:
+    """Embeddings and the seconds they took."""
+    started = time.perf_counter()
+    if not chips:
+        return np.empty((0, encoder.engine.model.dimension), np.float32), 0.0
+    return encoder.encode(np.concatenate(chips)), time.perf_counter() - started
 
 
 def _until_stopped(

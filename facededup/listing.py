@@ -101,7 +101,9 @@ class Listing:
         rows = np.flatnonzero(self.images.outcome != Outcome.OK.value)
         rows = rows[np.argsort(self.rank[rows])][: limit or None]
         outcome, reason = self.images.outcome, self.images.reason
-        return tuple(Unencoded(self.path(row), Outcome(int(outcome[row])), reason[row]) for row in rows)
+        return tuple(
+            Unencoded(self.path(row), Outcome(int(outcome[row])), reason[row]) for row in rows.tolist()
+        )
 
     def _image(self, face_ids: Rows) -> Rows:
         """Rows of the first images of some faces."""
@@ -124,7 +126,7 @@ class Listing:
         if not kept:
             return np.empty(0, np.int64), np.empty(0, np.int64), np.empty(0), np.empty(0, np.bool_)
         a, b, cosine, new = (np.concatenate(column) for column in zip(*kept, strict=True))
-        return a, b, cosine, new  # type: ignore[return-value] # mixed column types went through one list
+        return a, b, cosine, new
 
     def _expand(
         self, a: Rows, b: Rows, cosine: NDArray[np.float64], new: NDArray[np.bool_]
@@ -153,7 +155,14 @@ class Listing:
             left, right = self.copies.twin_pairs(first)
             for number in range(int(self.copies.faces[first])):
                 numbers = np.full(len(left), number)
-                yield left, numbers, right, numbers, np.ones(len(left)), self.is_new[left] | self.is_new[right]
+                yield (
+                    left,
+                    numbers,
+                    right,
+                    numbers,
+                    np.ones(len(left)),
+                    self.is_new[left] | self.is_new[right],
+                )
 
 
 PairColumns = tuple[Rows, NDArray[np.int32], Rows, NDArray[np.int32], NDArray[np.float64], NDArray[np.bool_]]
@@ -186,9 +195,7 @@ class PairList(LazySequence[Pair]):
         image_a, image_b = np.where(swap, image_b, image_a), np.where(swap, image_a, image_b)
         number_a, number_b = np.where(swap, number_b, number_a), np.where(swap, number_a, number_b)
         order = np.lexsort((number_b, rank[image_b], number_a, rank[image_a], -cosine))[: limit or None]
-        self._columns = tuple(
-            column[order] for column in (image_a, number_a, image_b, number_b, cosine, new)
-        )
+        self._columns = tuple(column[order] for column in (image_a, number_a, image_b, number_b, cosine, new))
 
     def __len__(self) -> int:
         return len(self._columns[0])
@@ -235,8 +242,10 @@ class ClusterList(LazySequence[Cluster]):
         found = []
         for face in np.searchsorted(listing.faces.id, members).tolist():
             box = Box(*listing.faces.box[face].tolist())
-            for image in listing.copies.rows(int(listing.faces.image[face])).tolist():
-                found.append((int(listing.rank[image]), int(listing.faces.number[face]), image, box))
+            found += [
+                (int(listing.rank[image]), int(listing.faces.number[face]), image, box)
+                for image in listing.copies.rows(int(listing.faces.image[face])).tolist()
+            ]
         found.sort(key=lambda item: item[:2])
         return Cluster(
             id=table.key[number],

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from itertools import islice
 
 import numpy as np
 from numpy.typing import NDArray
@@ -49,7 +51,9 @@ def search_image(
         fingerprint = choose_fingerprint(settings, snapshot.fingerprint, store.location)
         encoder = open_encoder(fingerprint, settings, threads=os.cpu_count() or 1)
         metrics.engine = encoder.engine.name
-        metrics.devices.update(decode="CPU", detect="CPU", align="CPU", embed=encoder.engine.device, search="CPU")
+        metrics.devices.update(
+            decode="CPU", detect="CPU", align="CPU", embed=encoder.engine.device, search="CPU"
+        )
         metrics.versions.update(encoder.engine.versions)
         analyser = Analyser(analysis_settings(fingerprint, settings, faces="all"))
         metrics.mark_started()
@@ -64,10 +68,13 @@ def search_image(
         scale, _ = operating_cosine(snapshot)
         with metrics.timed("search", len(snapshot.faces)):
             rows, cosines = _nearest(snapshot, probes, k)
+            cut = -1.0 if threshold is None else float(cosine_cut(threshold, scale))
+            copies = Copies(snapshot.images, snapshot.faces)
             matches = [
-                match
+                Match(probe, face, box, float(similarity(cosine, scale)), cosine)
                 for probe in range(len(probes))
-                for match in _matches(snapshot, probe, rows[probe], cosines[probe], scale, k, threshold)
+                for face, box, cosine in islice(_matches(snapshot, copies, rows[probe], cosines[probe]), k)
+                if cosine >= cut
             ]
     return SearchResult(
         image=image,
@@ -105,30 +112,11 @@ def _nearest(snapshot: Snapshot, probes: Floats, k: int) -> tuple[NDArray[np.int
 
 
 def _matches(
-    snapshot: Snapshot,
-    probe: int,
-    rows: NDArray[np.int64],
-    cosines: NDArray[np.float64],
-    scale: float,
-    k: int,
-    threshold: float | None,
-) -> list[Match]:
-    """The first k matches of one probe face; a copy of an image has all its matches."""
+    snapshot: Snapshot, copies: Copies, rows: NDArray[np.int64], cosines: NDArray[np.float64]
+) -> Iterator[tuple[FaceRef, Box, float]]:
+    """Stored faces by row, with their cosines; a copy of an image has all its matches."""
     faces, images = snapshot.faces, snapshot.images
-    copies = Copies(images, faces)
-    cut = -np.inf if threshold is None else float(cosine_cut(threshold, scale))
-    found = []
     for row, cosine in zip(rows.tolist(), cosines.tolist(), strict=True):
-        if cosine < cut:
-            break
         for image in copies.rows(int(faces.image[row])).tolist():
-            found.append(
-                Match(
-                    probe=probe,
-                    face=FaceRef(os.fsdecode(images.path[image]), int(faces.number[row])),
-                    box=Box(*faces.box[row].tolist()),
-                    similarity=float(similarity(cosine, scale)),
-                    cosine=cosine,
-                )
-            )
-    return found[:k]
+            face = FaceRef(os.fsdecode(images.path[image]), int(faces.number[row]))
+            yield face, Box(*faces.box[row].tolist()), cosine

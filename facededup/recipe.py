@@ -1,5 +1,7 @@
-"""What makes the embeddings of a store: settings and catalogue give its fingerprint, the fingerprint gives
-the workers' settings and the encoder."""
+"""What makes the embeddings of a store.
+
+Settings and catalogue give its fingerprint; the fingerprint gives the workers' settings and the encoder.
+"""
 
 from __future__ import annotations
 
@@ -43,8 +45,8 @@ def choose_fingerprint(settings: Settings, existing: Fingerprint | None, store: 
             own = getattr(existing, name)
             if value is not None and value != own:
                 raise SettingMismatchError(
-                    f"the store {store!r} was made with {name} {_word(own)}, not {_word(value)}: leave the option "
-                    f"out, use another --store, or start over with `facededup index --reset`"
+                    f"the store {store!r} was made with {name} {_word(own)}, not {_word(value)}: leave the "
+                    f"option out, use another --store, or start over with `facededup index --reset`"
                 )
         return existing
     align = settings.align or model.align

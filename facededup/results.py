@@ -1,4 +1,4 @@
-"""What the public functions give back: plain frozen data that the command line prints and the report writes."""
+"""What the public functions give back: frozen data that the command line prints and the report writes."""
 
 from __future__ import annotations
 
