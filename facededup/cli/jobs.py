@@ -74,6 +74,7 @@ def run(request: Request, paths: Paths) -> None:
 
     indexed = api.index(paths, settings=request.settings, progress=request.progress)
     show_index(request, indexed)
+    request.out.print()
     # A reset emptied the store and its findings already.
     found = api.find(settings=replace(request.settings, reset=False), progress=request.progress)
     show_findings(request, replace(found, metrics=_together(indexed.metrics, found.metrics)))

@@ -1,0 +1,171 @@
+"""The command as users start it: a process of its own, real pictures, real exit codes."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+
+
+def facededup(*line: str | bytes, cwd: Path, **options) -> subprocess.CompletedProcess[bytes]:
+    environment = {name: value for name, value in os.environ.items() if name != "FACEDEDUP_STORE"}
+    environment["PYTHONPATH"] = str(ROOT)
+    return subprocess.run(
+        [sys.executable, "-m", "facededup", *line],
+        cwd=cwd,
+        env=environment,
+        capture_output=True,
+        timeout=120,
+        check=False,
+        **options,
+    )
+
+
+@pytest.fixture(scope="module")
+def demo(tmp_path_factory) -> tuple[Path, str]:
+    """The demo's folder and what its first run printed."""
+    folder = tmp_path_factory.mktemp("demo")
+    result = facededup("demo", "-p", "1", cwd=folder)
+    assert result.returncode == 0, result.stderr
+    assert result.stderr == b""
+    return folder, result.stdout.decode()
+
+
+def test_the_demo_says_what_happened(demo):
+    _, text = demo
+    assert "OK 13, NO_FACE_DETECTED 3, FILE_ERROR 1" in text
+    assert "faces embedded  12" in text
+    assert "in 2 clusters" in text
+    for name in ("no-face-cat.jpg", "no-face-coffee.jpg", "no-face-rocket.jpg", "damaged-file.jpg"):
+        assert name in text
+
+
+def test_the_demo_again_finds_nothing_new(demo):
+    folder, _ = demo
+    result = facededup("demo", cwd=folder)
+    assert result.returncode == 0, result.stderr
+    text = result.stdout.decode()
+    assert "17 (not read again)" in text
+    assert "in 2 clusters" in text
+    assert " new " not in text
+
+
+def test_find_as_json_on_standard_output(demo):
+    folder, _ = demo
+    store = str(folder / "demo" / "facededup.h5")
+    result = facededup(
+        "find", "--store", store, "--json", "-", "--csv", "p.csv", "--metrics", "m.json", cwd=folder
+    )
+    assert result.returncode == 0, result.stderr
+    document = json.loads(result.stdout)
+    assert document["schema"] == "facededup/findings/1"
+    members = [{os.path.basename(face["path"]) for face in c["faces"]} for c in document["clusters"]]
+    assert [len(names) for names in members] == [7, 6]
+    assert all(name.startswith(("hopper", "copy-of-hopper")) for name in members[0])
+    assert all(name.startswith("collins") for name in members[1])
+    # 7 * 6 / 2 + 6 * 5 / 2: every face with every other of the same person.
+    assert document["pairs_total"] == len(document["pairs"]) == 36
+    assert len((folder / "p.csv").read_text().splitlines()) == 37
+    assert json.loads((folder / "m.json").read_text())["command"] == "find"
+
+
+def test_search_and_status(demo):
+    folder, _ = demo
+    store = str(folder / "demo" / "facededup.h5")
+    probe = str(folder / "demo" / "pictures" / "hopper-dark.jpg")
+    found = facededup(
+        "search", probe, "-k", "9", "--threshold", "0.4", "--store", store, "--json", "-", cwd=folder
+    )
+    assert found.returncode == 0, found.stderr
+    assert len(json.loads(found.stdout)["matches"]) == 7
+    status = facededup("status", "--store", store, "--json", "-", cwd=folder)
+    assert json.loads(status.stdout)["images"]["total"] == 17
+    assert b"clusters" in facededup("status", "--store", store, cwd=folder).stdout
+
+
+def test_run_adds_up_its_two_halves(demo, tmp_path):
+    folder, _ = demo
+    picture = str(folder / "demo" / "pictures" / "collins-half-size.jpg")
+    result = facededup("run", picture, "-p", "1", "--metrics", "m.json", "--json", "f.json", cwd=tmp_path)
+    assert result.returncode == 0, result.stderr
+    metrics = json.loads((tmp_path / "m.json").read_text())
+    assert metrics["command"] == "run"
+    assert metrics["images_per_second"] > 0
+    assert metrics["stages"]["embed"]["items"] == 1
+    assert metrics["stages"]["search"]["seconds"] > 0
+    assert json.loads((tmp_path / "f.json").read_text())["metrics"]["command"] == "run"
+
+
+@pytest.mark.parametrize(
+    ("line", "code", "sentence"),
+    [
+        (["index", "missing"], 2, "missing"),
+        (["index", b"latin-\xe9"], 2, "latin-\\udce9"),
+        (["find"], 2, "facededup.h5"),
+        (["status"], 2, "facededup.h5"),
+        (["find", "--bogus"], 2, "No such option"),
+        (["index"], 2, "Missing argument"),
+        (["find", "--store", "text.h5"], 3, "text.h5"),
+        (["index", ".", "--store", "text.h5"], 3, "text.h5"),
+        (["find", "--json", "nowhere/out.json"], 1, "there is no folder"),
+        (["models", "--json", "."], 1, "it is a folder"),
+    ],
+)
+def test_an_error_is_one_sentence_and_its_exit_code(tmp_path, line, code, sentence):
+    (tmp_path / "text.h5").write_text("this is no store")
+    result = facededup(*line, cwd=tmp_path)
+    assert result.returncode == code, result.stderr
+    assert sentence in result.stderr.decode()
+    assert b"Traceback" not in result.stderr
+    assert result.stdout == b""
+    last = result.stderr.decode().rstrip().splitlines()
+    assert len(last) == 1 or last[-1].startswith("Error:")
+
+
+def test_verbose_shows_the_traceback(tmp_path):
+    result = facededup("find", "--verbose", cwd=tmp_path)
+    assert result.returncode == 2
+    assert b"Traceback" in result.stderr
+    assert result.stderr.rstrip().splitlines()[-1].startswith(b"error: ")
+
+
+def test_no_image_is_not_an_error(tmp_path):
+    (tmp_path / "empty").mkdir()
+    result = facededup("index", "empty", cwd=tmp_path)
+    assert result.returncode == 0, result.stderr
+    assert b"there is no image file under the given paths" in result.stdout
+
+
+def test_a_reader_that_leaves_is_no_drama(tmp_path):
+    reading, writing = os.pipe()
+    os.close(reading)
+    with os.fdopen(writing, "wb") as broken:
+        result = subprocess.run(
+            [sys.executable, "-m", "facededup", "models"],
+            cwd=tmp_path,
+            env={**os.environ, "PYTHONPATH": str(ROOT)},
+            stdout=broken,
+            stderr=subprocess.PIPE,
+            timeout=60,
+            check=False,
+        )
+    assert result.stderr == b""
+
+
+def test_nothing_heavy_is_imported_to_show_help():
+    program = (
+        "import sys; import facededup.cli.app;"
+        "heavy = {'numpy', 'h5py', 'faiss', 'onnx', 'onnxruntime', 'dlib', 'PIL', 'rich.console'};"
+        "print(*heavy.intersection(sys.modules))"
+    )
+    result = subprocess.run(
+        [sys.executable, "-c", program], cwd=ROOT, capture_output=True, timeout=60, check=False
+    )
+    assert result.returncode == 0, result.stderr
+    assert result.stdout.strip() == b""
