@@ -254,8 +254,11 @@ def _image_counts(counts: ImageCounts) -> str:
 
 
 def _devices(metrics: Metrics) -> str:
-    stages = ", ".join(f"{stage} on {device}" for stage, device in metrics.devices.items())
-    return stages if metrics.engine is None else f"{stages} ({metrics.engine})"
+    stages: dict[str, list[str]] = {}
+    for stage, device in metrics.devices.items():
+        engine = f" ({metrics.engine})" if stage == "embed" and metrics.engine else ""
+        stages.setdefault(device, []).append(f"{stage}{engine}")
+    return "; ".join(f"{device}: {', '.join(names)}" for device, names in stages.items())
 
 
 def _store(location: str) -> str:

@@ -9,6 +9,11 @@ import sys
 from pathlib import Path
 
 import pytest
+import typer
+from typer.testing import CliRunner
+
+from facededup.cli.app import app
+from facededup.cli.command import Command
 
 ROOT = Path(__file__).parents[2]
 
@@ -106,7 +111,6 @@ def test_run_adds_up_its_two_halves(demo, tmp_path):
     ("line", "code", "sentence"),
     [
         (["index", "missing"], 2, "missing"),
-        (["index", b"latin-\xe9"], 2, "latin-\\udce9"),
         (["find"], 2, "facededup.h5"),
         (["status"], 2, "facededup.h5"),
         (["find", "--bogus"], 2, "No such option"),
@@ -117,29 +121,59 @@ def test_run_adds_up_its_two_halves(demo, tmp_path):
         (["models", "--json", "."], 1, "it is a folder"),
     ],
 )
-def test_an_error_is_one_sentence_and_its_exit_code(tmp_path, line, code, sentence):
+def test_an_error_is_one_sentence_and_its_exit_code(tmp_path, monkeypatch, line, code, sentence):
+    monkeypatch.chdir(tmp_path)
     (tmp_path / "text.h5").write_text("this is no store")
-    result = facededup(*line, cwd=tmp_path)
-    assert result.returncode == code, result.stderr
-    assert sentence in result.stderr.decode()
-    assert b"Traceback" not in result.stderr
-    assert result.stdout == b""
-    last = result.stderr.decode().rstrip().splitlines()
-    assert len(last) == 1 or last[-1].startswith("Error:")
+    result = CliRunner().invoke(app, line)
+    assert result.exit_code == code, result.stderr
+    assert sentence in result.stderr
+    assert "Traceback" not in result.stderr
+    assert result.stdout == ""
+    lines = result.stderr.rstrip().splitlines()
+    assert len(lines) == 1 or lines[-1].startswith("Error:")
 
 
-def test_verbose_shows_the_traceback(tmp_path):
-    result = facededup("find", "--verbose", cwd=tmp_path)
+def test_verbose_shows_the_traceback(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    result = CliRunner().invoke(app, ["find", "--verbose"])
+    assert result.exit_code == 2
+    assert "Traceback" in result.stderr
+    assert result.stderr.rstrip().splitlines()[-1].startswith("error: ")
+
+
+def test_an_error_nobody_foresaw_is_a_sentence_too():
+    def broken() -> None:
+        raise ZeroDivisionError("by nothing")
+
+    made = typer.Typer()
+    made.command(cls=Command)(broken)
+    result = CliRunner().invoke(made, [])
+    assert result.exit_code == 1
+    assert result.stderr.startswith("error: ZeroDivisionError: by nothing (run again with --verbose")
+    assert "Traceback" not in result.stderr
+
+
+def test_an_interruption_is_exit_code_130():
+    def interrupted() -> None:
+        raise KeyboardInterrupt
+
+    made = typer.Typer()
+    made.command(cls=Command)(interrupted)
+    assert CliRunner().invoke(made, []).exit_code == 130
+
+
+def test_a_path_that_is_not_utf8_arrives(tmp_path):
+    result = facededup("index", b"latin-\xe9", cwd=tmp_path)
     assert result.returncode == 2
-    assert b"Traceback" in result.stderr
-    assert result.stderr.rstrip().splitlines()[-1].startswith(b"error: ")
+    assert b"latin-\\udce9" in result.stderr
 
 
-def test_no_image_is_not_an_error(tmp_path):
+def test_no_image_is_not_an_error(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
     (tmp_path / "empty").mkdir()
-    result = facededup("index", "empty", cwd=tmp_path)
-    assert result.returncode == 0, result.stderr
-    assert b"there is no image file under the given paths" in result.stdout
+    result = CliRunner().invoke(app, ["index", "empty"])
+    assert result.exit_code == 0, result.stderr
+    assert "there is no image file under the given paths" in result.stdout
 
 
 def test_a_reader_that_leaves_is_no_drama(tmp_path):

@@ -96,7 +96,7 @@ def test_index(indexed, stream):
     assert "3 (--follow-symlinks follows them)" in text
     assert "and 4 more" in text
     assert "/photos/secret\\n" in text
-    assert "embed on CPU (onnx)" in text
+    assert "CPU: embed (onnx)" in text
     assert harmless(text)
 
 
