@@ -1,0 +1,1 @@
+"""Comparing embeddings with each other: flat search, the self-join, clusters."""
