@@ -116,9 +116,11 @@ def _print_clusters(out: Console, result: FindResult) -> None:
 
 
 def _members(cluster: Cluster, folder: str) -> Text:
-    lines = [_face_name(member.path, member.face, folder) for member in cluster.faces[:_FACES_OF_CLUSTER]]
-    if len(cluster.faces) > _FACES_OF_CLUSTER:
-        lines.append(Text(f"+{len(cluster.faces) - _FACES_OF_CLUSTER:,} more", style="dim"))
+    # The line "+1 more" would take the place of the one face it hides.
+    listed = cluster.size if cluster.size <= _FACES_OF_CLUSTER + 1 else _FACES_OF_CLUSTER
+    lines = [_face_name(member.path, member.face, folder) for member in cluster.faces[:listed]]
+    if cluster.size > listed:
+        lines.append(Text(f"+{cluster.size - listed:,} more", style="dim"))
     return Text("\n").join(lines)
 
 
