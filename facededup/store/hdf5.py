@@ -40,7 +40,7 @@ from facededup.store.replay import Replay
 from facededup.store.tables import batch_arrays, empty_tables
 from facededup.types import Floats
 
-_ATTEMPTS = 5
+_ATTEMPTS = 3
 _LARGE_STORE = 64 << 20
 """Bytes from which a store's journal may wait beside it."""
 _LARGE_JOURNAL = 256 << 20
@@ -158,6 +158,7 @@ class Hdf5Writer:
 
     def __init__(self, path: str, fingerprint: Fingerprint | None, *, reset: bool) -> None:
         self._path = path
+        self._closed = False
         self._lock = StoreLock(path)
         try:
             self._remove_leftovers()
@@ -234,7 +235,10 @@ class Hdf5Writer:
             target.abandon()
 
     def close(self) -> None:
-        """Folds the journal where it is due, and releases the lock."""
+        """Folds the journal where it is due, and releases the lock; a second time does nothing."""
+        if self._closed:
+            return
+        self._closed = True
         try:
             self._abandon_findings()
             if self._is_fold_due():
@@ -441,9 +445,10 @@ def _open_pair_once(path: str) -> tuple[BaseFile, JournalReader | None]:
             if journal.generation == base.header.generation:
                 opened.pop_all()
                 return base, journal
-            journal.close()
         opened.pop_all()
-        return base, None
+    if journal is not None:
+        journal.close()
+    return base, None
 
 
 def _checking(target: NewFile, blocks: Iterator[Floats]) -> Iterator[Floats]:

@@ -204,11 +204,11 @@ class Tables:
     def __init__(self, images: ImageTable, faces: FaceTable, next_image_id: int, next_face_id: int) -> None:
         self.next_image_id = next_image_id
         self.next_face_id = next_face_id
-        self._images = _Rows({**IMAGE_COLUMNS, "live": "|b1"}, len(images))
+        self._images = _Rows(IMAGE_COLUMNS, len(images))
         for name in IMAGE_COLUMNS:
             column = getattr(images, name)
             self._images[name][:] = column.view(f"V{DIGEST_BYTES}").ravel() if name == "digest" else column
-        self._images["live"][:] = True
+        self._live = bytearray(b"\1" * len(images))
         self._paths = list(images.path)
         self._reasons = list(images.reason)
         self._digests = _cut_digests(images.digest)
@@ -247,7 +247,7 @@ class Tables:
 
     def images(self) -> ImageTable:
         """The images that are left, with fresh arrays."""
-        live = np.flatnonzero(self._images["live"])
+        live = np.flatnonzero(np.frombuffer(self._live, np.bool_))
         rows = live.tolist()
         columns = {name: self._images[name][live] for name in IMAGE_COLUMNS}
         columns["digest"] = _as_bytes(columns["digest"])
@@ -289,13 +289,9 @@ class Tables:
     def _drop_image(self, path: bytes) -> None:
         row = self._row_of.pop(path, None)
         if row is not None:
-            self._images["live"][row] = False
-            self._release(row)
-
-    def _release(self, row: int) -> None:
-        digest = self._digests[row]
-        self._uses[digest] -= 1
-        self._suspects.add(digest)
+            self._live[row] = False
+            self._uses[self._digests[row]] -= 1
+            self._suspects.add(self._digests[row])
 
     def _add_contents(self, batch: Mapping[str, Array]) -> None:
         counts = batch["content.faces"]
@@ -326,7 +322,6 @@ class Tables:
     def _put_images(self, batch: Mapping[str, Array]) -> None:
         rows = []
         digests = _cut_digests(batch["image.digest"])
-        first_new = self._images.count
         for path, digest, reason in zip(
             _split(batch, "image.path"), digests, _split(batch, "image.reason"), strict=True
         ):
@@ -336,8 +331,10 @@ class Tables:
                 row = self._append_image(path, digest)
             self._reasons[row] = reason.decode("utf-8", "surrogateescape")
             rows.append(row)
-        self._images["id"][first_new:] = self.next_image_id + np.arange(self._images.count - first_new)
-        self.next_image_id += self._images.count - first_new
+        added = self._images.grow(len(self._paths) - self._images.count)
+        ids = self.next_image_id + np.arange(added.stop - added.start)
+        self._images["id"][added] = ids
+        self.next_image_id += len(ids)
         place = np.array(rows, np.int64)
         for name in IMAGE_COLUMNS:
             if name not in ("id", "root", "digest"):
@@ -346,14 +343,13 @@ class Tables:
         self._images["root"][place] = self._number_roots(batch)[batch["image.root"]]
 
     def _append_image(self, path: bytes, digest: bytes) -> int:
-        row = self._images.grow(1).start
-        self._images["live"][row] = True
-        self._row_of[path] = row
+        row = self._row_of[path] = len(self._paths)
+        self._live.append(True)
         self._paths.append(path)
         self._digests.append(digest)
         self._reasons.append("")
         self._uses[digest] += 1
-        return int(row)
+        return row
 
     def _number_roots(self, batch: Mapping[str, Array]) -> NDArray[np.int32]:
         numbers = []

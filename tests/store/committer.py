@@ -1,0 +1,47 @@
+"""Run as a program: commits numbered batches to a store and prints each number once it is committed.
+
+python committer.py STORE FIRST COUNT [fold|findings]
+"""
+
+import sys
+
+import numpy as np
+from samples import FINGERPRINT, numbered
+
+from facededup.store.base import ClusterTable, PairBlock
+from facededup.store.hdf5 import Hdf5Store
+
+
+def pairs(number):
+    count = 1000
+    a = np.arange(count)
+    return PairBlock(a, a + 1 + number, np.full(count, 0.5), np.zeros(count, bool))
+
+
+def clusters(number):
+    return ClusterTable(
+        key=[f"{number:012d}"],
+        offsets=np.array([0, 2]),
+        members=np.array([0, 1]),
+        min_cosine=np.array([0.5]),
+        new=np.array([True]),
+    )
+
+
+def main(path, first, count, then=""):
+    with Hdf5Store(path).writer(FINGERPRINT) as writer:
+        print("open", flush=True)
+        for number in range(int(first), int(first) + int(count)):
+            writer.commit(numbered(number))
+            print(number, flush=True)
+            if then == "fold" and number % 2:
+                writer.pack()
+            if then == "findings":
+                findings = writer.write_findings()
+                findings.append(pairs(number))
+                findings.finish({"number": number}, clusters(number))
+                print("found", number, flush=True)
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

@@ -1,0 +1,51 @@
+"""Run as a program: commits under a limit on file sizes, or as another user; prints what happened.
+
+python limited.py STORE limit BYTES | python limited.py STORE user
+"""
+
+import os
+import resource
+import signal
+import sys
+
+from committer import clusters, pairs
+from samples import FINGERPRINT, numbered
+
+from facededup.errors import FacededupError
+from facededup.store.hdf5 import Hdf5Store
+
+
+def limit(path, size):
+    signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (int(size), int(size)))
+    try:
+        with Hdf5Store(path).writer(FINGERPRINT) as writer:
+            for number in range(100, 140):
+                writer.commit(numbered(number))
+                print(number, flush=True)
+            findings = writer.write_findings()
+            for number in range(300):
+                findings.append(pairs(number))
+            for block in findings.chunks():
+                assert len(block)
+            findings.finish({}, clusters(1))
+    except FacededupError as exc:
+        print(type(exc).__name__, exc)
+        try:
+            writer.commit(numbered(999))
+        except (FacededupError, UnboundLocalError) as again:
+            print(type(again).__name__, again)
+
+
+def user(path):
+    if os.getuid() == 0:
+        os.setuid(65534)
+    try:
+        with Hdf5Store(path).writer(FINGERPRINT) as writer:
+            writer.commit(numbered(0))
+    except FacededupError as exc:
+        print(type(exc).__name__, exc)
+
+
+if __name__ == "__main__":
+    {"limit": limit, "user": user}[sys.argv[2]](sys.argv[1], *sys.argv[3:])

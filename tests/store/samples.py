@@ -1,0 +1,114 @@
+"""Batches made of numbers, and a plain model of what a store does with them."""
+
+import hashlib
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from facededup.store.base import Batch, Content, Fingerprint, ImageRecord
+from facededup.types import Box, Face, FileStat, Outcome
+
+DIMENSION = 8
+FINGERPRINT = Fingerprint("Dlib", "dlib/1", DIMENSION, "dlib", "chip", False, "all")
+
+
+def digest(key):
+    return hashlib.sha256(str(key).encode()).digest()
+
+
+def content(key, faces=1):
+    """A content whose faces and embeddings follow from its key."""
+    rng = np.random.default_rng(int.from_bytes(digest(key)[:4], "little"))
+    vectors = rng.standard_normal((faces, DIMENSION)).astype(np.float32)
+    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+    points = tuple((float(k), float(k) + 0.5) for k in range(5))
+    found = tuple(Face(Box(-3 + k, 5, 40, 41), 0.5 + k, points if k % 2 == 0 else ()) for k in range(faces))
+    return Content(digest(key), found, vectors)
+
+
+def image(path, key=None, *, outcome=Outcome.OK, root=b"/pictures", size=10, **others):
+    """A record; `key` is that of its content, None for a file that could not be read."""
+    return ImageRecord(
+        path=path,
+        root=root,
+        mount=b"/",
+        stat=FileStat(size, 2_000_000_000_000_000_000, 3, 2**63 + 4),
+        digest=b"" if key is None else digest(key),
+        outcome=outcome,
+        width=640,
+        height=480,
+        **others,
+    )
+
+
+def numbered(number, images=3):
+    """A batch of images that are nobody else's."""
+    names = [f"{number}-{k}" for k in range(images)]
+    return Batch(
+        images=tuple(image(b"/pictures/" + name.encode(), name) for name in names),
+        contents=tuple(content(name) for name in names),
+    )
+
+
+@dataclass
+class Model:
+    """What a store should hold, in the plainest way."""
+
+    images: dict = field(default_factory=dict)  # path -> (id, record)
+    contents: dict = field(default_factory=dict)  # digest -> (first face id, content)
+    next_image: int = 0
+    next_face: int = 0
+
+    def apply(self, batch):
+        leaving = [(new, self.images.pop(old)) for old, new in batch.moved if old in self.images]
+        for new, entry in leaving:
+            self.images[new] = entry
+        for path in batch.removed:
+            self.images.pop(path, None)
+        for item in batch.contents:
+            if item.faces and item.digest not in self.contents:
+                self.contents[item.digest] = (self.next_face, item)
+                self.next_face += len(item.faces)
+        for record in batch.images:
+            before = self.images.get(record.path)
+            if before is not None and before[1].digest == record.digest:
+                self.images[record.path] = (before[0], record)
+            else:
+                self.images[record.path] = (self.next_image, record)
+                self.next_image += 1
+        used = {record.digest for _, record in self.images.values()}
+        self.contents = {key: value for key, value in self.contents.items() if key in used}
+
+    def compare(self, snapshot):
+        """Asserts that the snapshot holds just this."""
+        table, faces = snapshot.images, snapshot.faces
+        rows = sorted((number, path, record) for path, (number, record) in self.images.items())
+        assert table.id.tolist() == [number for number, _, _ in rows]
+        assert table.path == [path for _, path, _ in rows]
+        assert snapshot.next_image_id == self.next_image
+        digests = [record.digest for _, _, record in rows]
+        for k, (_, _, record) in enumerate(rows):
+            assert table.digest[k].tobytes() == (record.digest or bytes(32))
+            assert table.roots[table.root[k]] == (record.root, record.mount)
+            assert (table.size[k], table.mtime_ns[k]) == (record.stat.size, record.stat.mtime_ns)
+            assert (table.ctime_ns[k], table.inode[k]) == (record.stat.ctime_ns, record.stat.inode)
+            assert Outcome(table.outcome[k]) is record.outcome
+            assert table.reason[k] == record.reason
+            assert (table.retry[k], table.unresolved[k]) == (record.retry, record.unresolved)
+            assert (table.width[k], table.height[k]) == (record.width, record.height)
+            assert table.first[k] == (digests.index(record.digest) if record.digest else k)
+        owned = sorted((start, item) for start, item in self.contents.values() if item.faces)
+        expected = [(start + k, k, item) for start, item in owned for k in range(len(item.faces))]
+        assert faces.id.tolist() == [number for number, _, _ in expected]
+        assert faces.number.tolist() == [k for _, k, _ in expected]
+        assert faces.image.tolist() == [digests.index(item.digest) for _, _, item in expected]
+        vectors = snapshot.embeddings(0, len(faces))
+        assert vectors.shape == (len(expected), DIMENSION)
+        for row, (_, k, item) in enumerate(expected):
+            face = item.faces[k]
+            assert faces.box[row].tolist() == [face.box.x, face.box.y, face.box.w, face.box.h]
+            assert faces.confidence[row] == np.float32(face.confidence)
+            assert np.isnan(faces.landmarks[row]).all() == (not face.landmarks)
+            if face.landmarks:
+                assert faces.landmarks[row].tolist() == [list(point) for point in face.landmarks]
+            assert np.array_equal(vectors[row], item.embeddings[k])

@@ -1,0 +1,221 @@
+"""A store against a plain model, batch by batch: live, reopened and folded."""
+
+import os
+import shutil
+import tempfile
+
+import h5py
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from samples import DIMENSION, FINGERPRINT, Model, content, digest, image, numbered
+
+from facededup.store.base import Batch, Content
+from facededup.store.hdf5 import Hdf5Store
+from facededup.store.integrity import check
+from facededup.types import Box, Face, Outcome
+
+PATHS = st.sampled_from([b"/p/a", b"/p/b", b"/p/c \xff\n", b"/p/d", b"/p/e", "/p/\u00e9".encode()])
+KEYS = st.sampled_from(["k", "l", "m", "n"])
+IMAGES = st.builds(
+    image,
+    PATHS,
+    st.none() | KEYS,
+    outcome=st.sampled_from(Outcome),
+    root=st.sampled_from([b"/p", b"/q\xfe"]),
+    size=st.integers(0, 2**63 - 1),
+    reason=st.sampled_from(["", "it is cut off", "caf\u00e9 \udcff"]),
+    retry=st.booleans(),
+    unresolved=st.booleans(),
+)
+BATCHES = st.builds(
+    Batch,
+    images=st.lists(IMAGES, max_size=5).map(tuple),
+    contents=st.lists(
+        st.builds(content, KEYS, st.integers(0, 3)), max_size=3, unique_by=lambda item: item.digest
+    ).map(tuple),
+    moved=st.lists(st.tuples(PATHS, PATHS), max_size=3).map(tuple),
+    removed=st.lists(PATHS, max_size=2).map(tuple),
+)
+
+
+@settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(st.lists(st.tuples(BATCHES, st.sampled_from(["commit", "fold", "reopen"])), min_size=1, max_size=5))
+def test_a_store_holds_what_the_model_holds(steps):
+    folder = tempfile.mkdtemp()
+    try:
+        store = Hdf5Store(os.path.join(folder, "s.h5"))
+        model = Model()
+        writer = store.writer(FINGERPRINT)
+        for batch, then in steps:
+            writer.commit(batch)
+            model.apply(batch)
+            if then == "fold":
+                writer.pack()
+            elif then == "reopen":
+                writer.close()
+                writer = store.writer()
+                model.compare(writer.snapshot)
+            with store.snapshot() as snapshot:
+                model.compare(snapshot)
+        writer.close()
+        with store.snapshot() as snapshot:
+            model.compare(snapshot)
+        assert check(store.path) == []
+        assert os.listdir(folder) == ["s.h5"]
+    finally:
+        shutil.rmtree(folder)
+
+
+def test_a_swap_of_two_names_keeps_both(store):
+    with store.writer(FINGERPRINT) as writer:
+        writer.commit(Batch(images=(image(b"/a", "k"), image(b"/b", "l"))))
+        writer.commit(Batch(moved=((b"/a", b"/b"), (b"/b", b"/a"))))
+    with store.snapshot() as snapshot:
+        assert snapshot.images.path == [b"/b", b"/a"]
+        assert snapshot.images.id.tolist() == [0, 1]
+
+
+def test_embeddings_of_many_blocks_with_gaps_and_a_journal(store):
+    """More than one checksum block, rows gone from the middle, rows in the journal, any range."""
+    contents = [content(k, 3) for k in range(3000)]
+    images = [image(b"/p/%d" % k, k) for k in range(3000)]
+    with store.writer(FINGERPRINT) as writer:
+        writer.commit(Batch(images=tuple(images[:2800]), contents=tuple(contents[:2800])))
+    writer = store.writer()
+    gone = {*range(100, 900), *range(1500, 2600, 7)}
+    writer.commit(Batch(removed=tuple(b"/p/%d" % k for k in gone)))
+    writer.commit(Batch(images=tuple(images[2800:2900]), contents=tuple(contents[2800:2900])))
+    writer.commit(Batch(images=tuple(images[2900:]), contents=tuple(contents[2850:])))
+    expected = np.concatenate([item.embeddings for k, item in enumerate(contents) if k not in gone])
+    with store.snapshot() as snapshot:
+        for start, stop in (
+            (0, len(expected)),
+            (0, 0),
+            (299, 301),
+            (5000, 5900),
+            (len(expected) - 1, len(expected)),
+        ):
+            assert np.array_equal(snapshot.embeddings(start, stop), expected[start:stop])
+    writer.close()
+    with store.snapshot() as snapshot:
+        assert np.array_equal(snapshot.embeddings(0, len(expected)), expected)
+
+
+@pytest.mark.parametrize(
+    "batch",
+    [
+        Batch(contents=(Content(b"short", (), np.empty((0, DIMENSION), np.float32)),)),
+        Batch(
+            contents=(Content(digest(1), (Face(Box(0, 0, 1, 1), 1.0),), np.ones((1, DIMENSION), np.float32)),)
+        ),
+        Batch(contents=(Content(digest(1), (Face(Box(0, 0, 1, 1), 1.0),), np.full((1, DIMENSION), np.nan)),)),
+        Batch(contents=(Content(digest(1), (Face(Box(0, 0, 1, 1), 1.0),), np.ones((1, 3), np.float32)),)),
+        Batch(images=(image(b"", 1),)),
+        Batch(images=(image(b"/zero\0byte", 1),)),
+    ],
+)
+def test_a_batch_that_breaks_a_rule_is_refused_before_it_is_written(store, batch):
+    with store.writer(FINGERPRINT) as writer:
+        with pytest.raises(ValueError):
+            writer.commit(batch)
+        writer.commit(numbered(0))
+    with store.snapshot() as snapshot:
+        assert len(snapshot.images) == 3
+
+
+def test_info_is_merged_and_kept(store):
+    with store.writer(FINGERPRINT) as writer:
+        writer.record({"last_run": {"images": 3}})
+        writer.record({"other": 1})
+        with store.snapshot() as snapshot:
+            assert snapshot.info["last_run"] == {"images": 3}
+    with store.snapshot() as snapshot:
+        assert snapshot.info["other"] == 1
+        assert "created" in snapshot.info
+        assert snapshot.fingerprint == FINGERPRINT
+
+
+def test_reset_drops_all_but_decisions_and_ids(store):
+    with store.writer(FINGERPRINT) as writer:
+        writer.commit(numbered(0))
+    with h5py.File(store.path, "r+") as file:
+        file["decisions/kept"] = [1, 2, 3]
+    other = FINGERPRINT.__class__(**{**FINGERPRINT.to_dict(), "model": "ArcFace"})
+    with store.writer(other, reset=True) as writer:
+        assert len(writer.snapshot.images) == len(writer.snapshot.faces) == 0
+        writer.commit(numbered(0))
+    with store.snapshot() as snapshot:
+        assert snapshot.fingerprint == other
+        assert snapshot.images.id.tolist() == snapshot.faces.id.tolist() == [3, 4, 5]
+        assert snapshot.decisions_group()["kept"][:].tolist() == [1, 2, 3]
+
+
+def test_any_hdf5_tool_can_read_it(store):
+    with store.writer(FINGERPRINT) as writer:
+        writer.commit(numbered(7))
+    with h5py.File(store.path) as file:
+        for group in ("images", "faces"):
+            assert {column.ndim for column in file[group].values()} == {1}
+        assert file["images/path"][0] == b"/pictures/7-0"
+        assert file["images/digest"][0].tobytes() == digest("7-0")
+        assert file["faces/landmarks"][0].shape == (5, 2)
+        assert file["embeddings"].shape == (3, DIMENSION)
+        assert file["embeddings"].chunks is not None
+        assert {"findings", "decisions"} & set(file) == {"decisions"}
+
+
+def test_a_snapshot_stays_as_it_was(store):
+    with store.writer(FINGERPRINT) as writer:
+        writer.commit(numbered(0))
+        with store.snapshot() as before:
+            writer.commit(numbered(1))
+            writer.pack()
+            writer.commit(numbered(2))
+            writer.pack()
+            assert len(before.images) == len(before.embeddings(0, 3)) == 3
+        assert len(writer.snapshot.images) == 0
+        with store.snapshot() as after:
+            assert len(after.images) == 9
+
+
+def test_a_large_store_keeps_a_small_journal_until_pack(store, monkeypatch):
+    monkeypatch.setattr("facededup.store.hdf5._LARGE_STORE", 1000)
+    with store.writer(FINGERPRINT) as writer:
+        for number in range(300):
+            writer.commit(numbered(number))
+    assert not os.path.exists(store.path + ".journal")
+    with store.writer() as writer:
+        writer.commit(numbered(300))
+    assert os.path.exists(store.path + ".journal")
+    assert store.disk_bytes() > os.path.getsize(store.path)
+    with store.snapshot() as snapshot:
+        assert len(snapshot.images) == 903
+    with store.writer() as writer:
+        writer.pack()
+    assert not os.path.exists(store.path + ".journal")
+    with store.snapshot() as snapshot:
+        assert len(snapshot.images) == 903
+
+
+def test_a_huge_journal_is_folded_in_the_midst(store, monkeypatch):
+    monkeypatch.setattr("facededup.store.hdf5._HUGE_JOURNAL", 1000)
+    with store.writer(FINGERPRINT) as writer:
+        for number in range(60):
+            writer.commit(numbered(number))
+            assert store.disk_bytes() > 0
+        with h5py.File(store.path) as file:
+            assert file.attrs["generation"] > 0
+    with store.snapshot() as snapshot:
+        assert len(snapshot.images) == 180
+
+
+def test_a_link_to_a_store_stays_a_link(store, tmp_path):
+    link = tmp_path / "link.h5"
+    link.symlink_to(store.path)
+    with Hdf5Store(str(link)).writer(FINGERPRINT) as writer:
+        writer.commit(numbered(0))
+    assert link.is_symlink()
+    with store.snapshot() as snapshot:
+        assert len(snapshot.images) == 3
