@@ -9,8 +9,8 @@ The detector's window is 73 pixels wide, so what a stage can see depends on the 
 | turned | as full, grey, at most 480, turned by 90, 180 and 270 degrees | 73 pixels, or 15% above 480 |
 | loose | doubled after a bound of 800, lower threshold | 37 pixels, or 5% of a long side above 800 |
 
-A stage runs only where those before it found nothing: an image with a large face keeps its small ones to
-itself.
+A stage runs only where those before it found nothing (the full one also where the cheap one was unsure): an
+image with a large face keeps its small ones to itself.
 """
 
 from __future__ import annotations
@@ -28,6 +28,9 @@ from facededup.types import Box, Face, Pixels
 
 # Landmarks are whole pixels of the copy they are found on: large enough to place them well.
 _LANDMARKS_LONG_SIDE = 1000
+
+# No face fits into a copy thinner than this, and dlib refuses the thinnest.
+_THINNEST = 16
 
 
 class Detector(Protocol):
@@ -59,6 +62,8 @@ class _Stage:
 _CHEAP = _Stage(scale=0.7, long_side=480, grey=True)
 _FULL = _Stage(scale=1.0, long_side=1000)
 _TURNED = _Stage(scale=1.0, long_side=480, grey=True)
+# A score below this on the cheap copy asks for a closer look: there, most of them are no faces.
+_SURE = 0.3
 _LOOSE = _Stage(scale=1.0, long_side=800, doublings=1, threshold=-0.3)
 
 
@@ -132,16 +137,20 @@ class DlibDetector:
         Boxes and landmarks are in pixels of this image, whatever copy showed them. A face that was only
         found in the image turned has its landmarks turned with it.
         """
-        faces = (
-            self._look(image, _CHEAP)
-            or self._look(image, _FULL)
-            or max((self._look(image, _TURNED, turns) for turns in (1, 2, 3)), key=_best_score)
-            or self._look(image, _LOOSE)
-        )
+        faces = self._look(image, _CHEAP)
+        if not faces or min(face.confidence for face in faces) < _SURE:
+            faces = (
+                self._look(image, _FULL)
+                or faces
+                or max((self._look(image, _TURNED, turns) for turns in (1, 2, 3)), key=_best_score)
+                or self._look(image, _LOOSE)
+            )
         return tuple(sorted(faces, key=lambda face: (face.box.x, face.box.y)))
 
     def _look(self, image: Pixels, stage: _Stage, turns: int = 0) -> list[Face]:
         view = _View.of(image, stage.scale, stage.long_side, grey=stage.grey, turns=turns)
+        if min(view.pixels.shape[:2]) < _THINNEST:
+            return []
         rectangles, scores, _ = self._hog.run(view.pixels, stage.doublings, stage.threshold)
         if not rectangles:
             return []

@@ -10,6 +10,7 @@ busy with the answers it got.
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import itertools
 import multiprocessing
@@ -17,15 +18,13 @@ import os
 import pickle
 import queue
 import signal
-import sys
 import threading
 import time
 import traceback
-import types
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
-from multiprocessing import connection, resource_tracker
+from multiprocessing import connection, resource_tracker, spawn
 from multiprocessing.context import ForkServerContext, SpawnContext
 from multiprocessing.process import BaseProcess
 from typing import Any, Generic, Self, TypeVar
@@ -121,10 +120,10 @@ class Pool(Generic[T, R]):
         self._answers: queue.SimpleQueue[tuple[T, R | Failure] | BaseException] = queue.SimpleQueue()
         self._wake_reader, self._wake_writer = multiprocessing.Pipe(duplex=False)
         self._workers: list[_Worker[T]] = []
-        with _quiet_start():
-            self._workers.extend(self._start() for _ in range(processes))
-            self._pump_thread = threading.Thread(target=self._pump, name="pool pump", daemon=True)
-            self._pump_thread.start()
+        self._pump_thread = threading.Thread(target=self._pump, name="pool pump", daemon=True)
+        self._pump_thread.start()
+        # A pool that nobody closed must not be cut off by the interpreter's end while it starts a worker.
+        atexit.register(self.close)
 
     @property
     def pids(self) -> list[int]:
@@ -170,13 +169,9 @@ class Pool(Generic[T, R]):
         if self._closing:
             return
         self._closing = True
-        for worker in tuple(self._workers):
-            worker.process.kill()
+        atexit.unregister(self.close)
         self._wake_writer.send_bytes(b"w")
         self._pump_thread.join()
-        for worker in self._workers:
-            self._bury(worker)
-        self._workers.clear()
         self._wake_writer.close()
         self._wake_reader.close()
 
@@ -186,23 +181,13 @@ class Pool(Generic[T, R]):
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def _start(self) -> _Worker[T]:
-        parent_end, child_end = self._context.Pipe()
-        process = self._context.Process(target=_serve, args=(child_end,), daemon=True)
-        process.start()
-        child_end.close()
-        return _Worker(process, parent_end)
-
-    def _bury(self, worker: _Worker[T]) -> None:
-        worker.process.kill()
-        worker.process.join()
-        worker.process.close()
-        worker.pipe.close()
-
     # What follows runs in the pump's thread.
 
     def _pump(self) -> None:
         try:
+            _hold_back_interrupts()
+            for _ in range(self._processes):
+                self._workers.append(self._start())
             for worker in self._workers:
                 self._send(worker, self._opening)
             while not self._closing:
@@ -210,6 +195,20 @@ class Pool(Generic[T, R]):
                 self._take_in()
         except BaseException as exc:  # the caller waits for answers: whatever happens must reach it
             self._answers.put(exc)
+        finally:
+            for worker in self._workers:
+                worker.process.kill()
+            for worker in self._workers:
+                _bury(worker)
+            self._workers.clear()
+
+    def _start(self) -> _Worker[T]:
+        parent_end, child_end = self._context.Pipe()
+        process = self._context.Process(target=_serve, args=(child_end,), daemon=True)
+        with _main_module_left_alone():
+            process.start()
+        child_end.close()
+        return _Worker(process, parent_end)
 
     def _send(self, worker: _Worker[T], message: bytes) -> None:
         # A dead worker's pipe is broken; its death is dealt with where its sentinel is seen.
@@ -294,11 +293,16 @@ class Pool(Generic[T, R]):
             if jobs[0].attempts >= _ATTEMPTS:
                 self._answers.put((jobs.popleft().task, Failure(f"{reason}, twice")))
         self._waiting.extendleft(reversed(jobs))
-        with _quiet_start():
-            new: _Worker[T] = self._start()
-        self._workers[self._workers.index(worker)] = new
-        self._bury(worker)
-        self._send(new, self._opening)
+        self._workers[self._workers.index(worker)] = successor = self._start()
+        _bury(worker)
+        self._send(successor, self._opening)
+
+
+def _bury(worker: _Worker[Any]) -> None:
+    worker.process.kill()
+    worker.process.join()
+    worker.process.close()
+    worker.pipe.close()
 
 
 def _choose_context() -> SpawnContext | ForkServerContext:
@@ -307,27 +311,42 @@ def _choose_context() -> SpawnContext | ForkServerContext:
     return multiprocessing.get_context("spawn")
 
 
-_start_lock = threading.Lock()
+def _hold_back_interrupts() -> None:
+    """Keeps Ctrl-C from this thread and from the processes it starts, which inherit that.
+
+    Until a worker is far enough to ignore it by itself, it would answer with a traceback.
+    """
+    if hasattr(signal, "pthread_sigmask"):
+        # Started now because starting it lets Ctrl-C through again.
+        resource_tracker.ensure_running()
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+
+
+_preparation_lock = threading.Lock()
 
 
 @contextlib.contextmanager
-def _quiet_start() -> Iterator[None]:
-    """The state of the parent in which workers are started.
+def _main_module_left_alone() -> Iterator[None]:
+    """Processes that this thread starts do not run the parent's main module again.
 
-    Ctrl-C is held back, and by inheritance from the workers, which would answer it with tracebacks. The main
-    module is hidden: multiprocessing would run it again in every worker, which costs its imports and asks
-    for a guard in every script that uses facededup.
+    Doing so costs them its imports, and asks for a guard in every script that uses facededup.
     """
-    main = sys.modules["__main__"]
-    with _start_lock, contextlib.ExitStack() as stack:
-        if hasattr(signal, "pthread_sigmask"):
-            # Started now because it would let Ctrl-C through again afterwards.
-            resource_tracker.ensure_running()
-            before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-            stack.callback(signal.pthread_sigmask, signal.SIG_SETMASK, before)
-        stack.callback(sys.modules.__setitem__, "__main__", main)
-        sys.modules["__main__"] = types.ModuleType("__main__")
-        yield
+    thread = threading.get_ident()
+
+    def prepare_without_main(name: str) -> dict[str, Any]:
+        data = prepare(name)
+        if threading.get_ident() == thread:
+            data.pop("init_main_from_name", None)
+            data.pop("init_main_from_path", None)
+        return data
+
+    with _preparation_lock:
+        prepare = spawn.get_preparation_data
+        spawn.get_preparation_data = prepare_without_main
+        try:
+            yield
+        finally:
+            spawn.get_preparation_data = prepare
 
 
 def _describe_exit(code: int | None) -> str:
