@@ -164,7 +164,7 @@ def test_a_flipped_byte_never_gives_other_data(store, full):
     whole = read_all(store)
     rng = random.Random(1)
     noticed = 0
-    for _ in range(60):
+    for _ in range(40):
         changed = bytearray(full)
         changed[rng.randrange(len(full))] ^= 1 << rng.randrange(8)
         Path(store.path).write_bytes(changed)
