@@ -139,11 +139,11 @@ class _Clusters:
         return cls(sums, sizes)
 
     def means(self, u: NDArray[np.integer], v: NDArray[np.integer]) -> Doubles:
-        """Mean cosines between clusters; the same whichever of the two comes first."""
-        result = np.empty(len(u))
+        """Mean cosines between clusters, the same with `u` and `v` exchanged; `u` may be one for all `v`."""
+        result = np.empty(len(v))
         step = max(1, CHUNK // self.sums.shape[1])
-        for start in range(0, len(u), step):
-            left, right = u[start : start + step], v[start : start + step]
+        for start in range(0, len(v), step):
+            left, right = u if len(u) == 1 else u[start : start + step], v[start : start + step]
             dots = row_dots(self.sums[left], self.sums[right])
             result[start : start + step] = dots / (self.sizes[left] * self.sizes[right])
         return result
@@ -270,9 +270,9 @@ def _merge_by_chains(edges: _Edges, clusters: _Clusters, cut: float) -> None:
         if clusters.parent[here] != here:  # taken in by another since
             chain.pop()
             continue
-        near = np.unique(clusters.resolve(neighbours[here]))
-        near = near[near != here]
-        means = clusters.means(np.full(len(near), here), near)
+        near = np.sort(clusters.resolve(neighbours[here]))
+        near = near[(near != here) & (np.diff(near, prepend=-1) > 0)]
+        means = clusters.means(np.array([here]), near)
         near, means = near[means >= cut], means[means >= cut]
         neighbours[here] = near
         if len(near) == 0:

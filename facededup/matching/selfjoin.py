@@ -96,6 +96,8 @@ def _strips(queries: Floats, base: Floats, cut: float) -> list[tuple[int, int]]:
 
     Every 64th query tells how dense the tile is; whole tiles are fastest, so only dense ones are cut.
     """
+    if len(queries) * len(base) <= DENSE_TILE:
+        return [(0, len(queries))]
     # Not by numpy's own product: its threads and FAISS's would fight for the cores, at half the speed.
     hits = len(range_search(queries[::64], base, cut)[0])
     pieces = min(len(queries), 1 + 64 * hits // DENSE_TILE)
