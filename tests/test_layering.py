@@ -15,6 +15,8 @@ LAYERS = (
     "settings",
     "metrics",
     "progress",
+    "devices",
+    "devices",
     "images",
     "models",
     "faces",
@@ -85,7 +87,9 @@ def test_every_module_says_what_it_is():
 
 
 def test_no_public_function_is_named_like_a_submodule():
-    submodules = {name.rpartition(".")[2] for _, name, _ in pkgutil.iter_modules(facededup.__path__, "facededup.")}
+    submodules = {
+        name.rpartition(".")[2] for _, name, _ in pkgutil.iter_modules(facededup.__path__, "facededup.")
+    }
     assert not submodules & set(facededup.__all__)
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 
 from facededup.errors import UsageError
 
@@ -25,7 +27,8 @@ class ModelDescription:
         licence: Of the weights as far as their own licence says, else of the code they come with.
         commercial_use: Whether the licence of the weights allows it; None where it does not say.
         weights: Catalogue id of the weights, one for all engines' file formats.
-        weights_file: Name of the file, in the ONNX format where DeepFace has several formats.
+        weights_files: Name of the file by engine, for the engines that run the model, as DeepFace names it in
+            its folder of weights.
         weights_bytes: Its size, None where it is not recorded.
         align: How a face is cut out by default: `chip` is dlib's five-point chip, `box` the detector's box
             turned by the eyes as DeepFace does it.
@@ -41,10 +44,26 @@ class ModelDescription:
     licence: str
     commercial_use: bool | None
     weights: str
-    weights_file: str
+    weights_files: Mapping[str, str]
     weights_bytes: int | None = None
     align: str = "box"
     impostors: tuple[tuple[float, float], ...] = ()
+
+    @property
+    def weights_file(self) -> str:
+        """The file for onnxruntime, which runs every model."""
+        return self.weights_files["onnx"]
+
+
+def _files(stem: str, *, tensorflow: str | None = None) -> Mapping[str, str]:
+    """The formats in which DeepFace has most models."""
+    return MappingProxyType(
+        {"onnx": f"{stem}.onnx", "pytorch": f"{stem}.pth", "tensorflow": tensorflow or f"{stem}.h5"}
+    )
+
+
+def _onnx_only(file_name: str) -> Mapping[str, str]:
+    return MappingProxyType({"onnx": file_name})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,7 +90,9 @@ MODELS = (
         licence="CC0 1.0",
         commercial_use=True,
         weights="dlib_face_recognition_resnet_model_v1",
-        weights_file="dlib_face_recognition_resnet_model_v1.dat",
+        weights_files=MappingProxyType(
+            dict.fromkeys(("onnx", "pytorch", "tensorflow"), "dlib_face_recognition_resnet_model_v1.dat")
+        ),
         weights_bytes=22_466_066,
         align="chip",
         impostors=((0.93, 6e-4), (0.941, 1e-4), (0.953, 1e-5), (0.963, 1e-6)),
@@ -84,7 +105,7 @@ MODELS = (
         licence="CC BY-NC",
         commercial_use=False,
         weights="vgg_face",
-        weights_file="vgg_face_weights.onnx",
+        weights_files=_files("vgg_face_weights"),
     ),
     ModelDescription(
         name="Facenet",
@@ -94,7 +115,7 @@ MODELS = (
         licence="MIT (code); of the weights unknown",
         commercial_use=None,
         weights="facenet",
-        weights_file="facenet_weights.onnx",
+        weights_files=_files("facenet_weights"),
     ),
     ModelDescription(
         name="Facenet512",
@@ -104,7 +125,7 @@ MODELS = (
         licence="MIT (code); of the weights unknown",
         commercial_use=None,
         weights="facenet512",
-        weights_file="facenet512_weights.onnx",
+        weights_files=_files("facenet512_weights"),
     ),
     ModelDescription(
         name="OpenFace",
@@ -114,7 +135,7 @@ MODELS = (
         licence="unknown",
         commercial_use=None,
         weights="openface",
-        weights_file="openface_weights.onnx",
+        weights_files=_files("openface_weights"),
     ),
     ModelDescription(
         name="DeepFace",
@@ -124,7 +145,7 @@ MODELS = (
         licence="MIT (code); of the weights unknown",
         commercial_use=None,
         weights="deepface_vggface2",
-        weights_file="VGGFace2_DeepFace_weights_val-0.9034.onnx",
+        weights_files=_files("VGGFace2_DeepFace_weights_val-0.9034"),
     ),
     ModelDescription(
         name="DeepID",
@@ -134,7 +155,7 @@ MODELS = (
         licence="unknown",
         commercial_use=None,
         weights="deepid",
-        weights_file="deepid_weights.onnx",
+        weights_files=_files("deepid_weights", tensorflow="deepid_keras_weights.h5"),
     ),
     ModelDescription(
         name="ArcFace",
@@ -144,7 +165,7 @@ MODELS = (
         licence="MIT (code); InsightFace's models are for non-commercial research only",
         commercial_use=False,
         weights="arcface",
-        weights_file="arcface_weights.onnx",
+        weights_files=_files("arcface_weights"),
     ),
     ModelDescription(
         name="SFace",
@@ -154,7 +175,7 @@ MODELS = (
         licence="Apache 2.0",
         commercial_use=True,
         weights="face_recognition_sface_2021dec",
-        weights_file="face_recognition_sface_2021dec.onnx",
+        weights_files=_onnx_only("face_recognition_sface_2021dec.onnx"),
     ),
     ModelDescription(
         name="GhostFaceNet",
@@ -164,7 +185,7 @@ MODELS = (
         licence="MIT (code); of the weights unknown",
         commercial_use=None,
         weights="ghostfacenet_v1",
-        weights_file="ghostfacenet_v1.onnx",
+        weights_files=_files("ghostfacenet_v1"),
     ),
     ModelDescription(
         name="Buffalo_L",
@@ -174,7 +195,7 @@ MODELS = (
         licence="InsightFace: non-commercial research only",
         commercial_use=False,
         weights="buffalo_l_webface_r50",
-        weights_file="buffalo_l/webface_r50.onnx",
+        weights_files=_onnx_only("buffalo_l/webface_r50.onnx"),
     ),
 )
 

@@ -6,7 +6,7 @@ pool and a projection to 128 numbers. In a block that goes down, the first convo
 shortcut is a 2x2 average pool, and the smaller of the two tensors is padded with zeros at the end of each
 axis.
 
-`read_network` gives a description that holds for any framework; `build_graph` makes the ONNX graph of it,
+`load_network` gives a description that holds for any framework; `build_graph` makes the ONNX graph of it,
 and `load_graph` keeps that graph in the cache.
 """
 
@@ -271,17 +271,22 @@ def load_graph() -> bytes:
     path = os.path.join(cache_directory(), f"dlib-resnet-{WEIGHTS_SHA256[:12]}-{_BUILDER_VERSION}.graph")
     graph = _read_cached(path)
     if graph is None:
-        graph = build_graph(read_network(_read_weights()))
+        graph = build_graph(load_network())
         with contextlib.suppress(OSError):
             _write_cached(path, graph)
     return graph
 
 
-def _read_weights() -> bytes:
+def load_network() -> Network:
+    """The network, from dlib's file on this machine.
+
+    Raises:
+        WeightsMissingError: The file is missing, cannot be read or is damaged.
+    """
     path = find_weights(WEIGHTS_FILE)
     try:
         with open(path, "rb") as file:
-            return file.read()
+            return read_network(file.read())
     except OSError as exc:
         raise WeightsMissingError(f"the weights file {path!r} cannot be read: {exc.strerror}") from exc
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from facededup.errors import JobError
-from facededup.models.engine import CPU_DEVICE, Engine
+from facededup.models.contract import CPU_DEVICE, Engine
 from facededup.types import Floats, Pixels
 
 # Measured: from 8 to 64 faces the time a face is the same on CPU cores, alone it is a quarter longer.

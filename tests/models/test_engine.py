@@ -48,6 +48,8 @@ def test_lets_other_threads_work(engine, chips):
 @pytest.mark.skipif(not NO_CUDA, reason="this onnxruntime has CUDA")
 def test_demanded_gpu_is_never_replaced():
     with pytest.raises(NoGpuError, match=r"onnxruntime .* sees none.*leave out --gpu"):
+        open_engine(DLIB, engine="onnx", gpu=True)
+    with pytest.raises(NoGpuError, match=r"Dlib here sees one \(onnx.*facededup\[gpu\].*leave out --gpu"):
         open_engine(DLIB, gpu=True)
 
 
@@ -64,11 +66,9 @@ def test_unknown_engine():
         open_engine(DLIB, engine="caffe")
 
 
-def test_engine_and_model_of_later_versions():
-    with pytest.raises(UsageError, match="--engine onnx, not tensorflow"):
-        open_engine(DLIB, engine="tensorflow")
-    with pytest.raises(UsageError, match="not ArcFace"):
-        open_engine(describe_model("ArcFace"))
+def test_engine_that_does_not_run_the_model():
+    with pytest.raises(UsageError, match="SFace does not run on pytorch: use --engine onnx"):
+        open_engine(describe_model("SFace"), engine="pytorch")
 
 
 def test_failures_are_translated(engine):

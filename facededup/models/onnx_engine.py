@@ -1,0 +1,148 @@
+"""Models in onnxruntime: dlib's network as our own graph, DeepFace's others as the graphs it downloads."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from facededup.errors import PackageMissingError
+from facededup.models.catalog import ModelDescription
+from facededup.models.contract import CPU_DEVICE, GPU_DEVICE, no_gpu_error, open_failures, run_failures
+from facededup.models.dlib_resnet import load_graph
+from facededup.models.weights import find_weights
+from facededup.types import Array, Floats, Pixels
+
+_CUDA = "CUDAExecutionProvider"
+
+
+def _plain(chips: Pixels) -> Array:
+    return chips
+
+
+def _bgr_fractions(chips: Pixels) -> Array:
+    """As DeepFace's own exports take them: (n, height, width, 3) BGR from 0 to 1."""
+    return np.divide(chips[..., ::-1], 255, dtype=np.float32)
+
+
+def _channels_first(chips: Pixels) -> Array:
+    """As OpenCV's zoo feeds SFace: (n, 3, height, width) RGB from 0 to 255."""
+    return np.ascontiguousarray(chips.transpose(0, 3, 1, 2), dtype=np.float32)
+
+
+def _centred_channels_first(chips: Pixels) -> Array:
+    """As InsightFace feeds its models: (n, 3, height, width) RGB from -1 to 1."""
+    return (_channels_first(chips) - np.float32(127.5)) / np.float32(127.5)
+
+
+_PREPARATIONS: dict[str, Callable[[Pixels], Array]] = {
+    "Dlib": _plain,
+    "SFace": _channels_first,
+    "Buffalo_L": _centred_channels_first,
+}
+
+
+class OnnxEngine:
+    """A model in onnxruntime."""
+
+    name = "onnx"
+
+    def __init__(self, model: ModelDescription, *, gpu: bool | None, threads: int) -> None:
+        try:
+            import onnxruntime
+        except ImportError as exc:
+            raise PackageMissingError(
+                "onnxruntime is not installed or does not load: run `pip install onnxruntime`"
+            ) from exc
+        library = f"onnxruntime {onnxruntime.__version__}"
+        remedy = "install onnxruntime-gpu in place of onnxruntime"
+        self.model = model
+        self.versions = {"onnxruntime": onnxruntime.__version__}
+        cuda = gpu is not False and _CUDA in onnxruntime.get_available_providers()
+        if gpu and not cuda:
+            raise no_gpu_error(library, remedy)
+
+        def start(graph: bytes | str) -> Any:
+            return onnxruntime.InferenceSession(
+                graph, _options(onnxruntime, threads), providers=_providers(cuda=cuda)
+            )
+
+        graph = load_graph() if model.name == "Dlib" else find_weights(model.weights_file)
+        self._prepare = _PREPARATIONS.get(model.name, _bgr_fractions)
+        with open_failures(library, model):
+            self._session = start(graph)
+            self._one_by_one = False
+            if isinstance(graph, str) and _takes_one_face(self._session):
+                self._open_for_batches(start, graph)
+        # onnxruntime falls back to the CPU where the CUDA libraries do not load.
+        self.device = GPU_DEVICE if _CUDA in self._session.get_providers() else CPU_DEVICE
+        if gpu and self.device == CPU_DEVICE:
+            raise no_gpu_error(library, remedy)
+
+    def run(self, chips: Pixels) -> Floats:
+        """See `Engine.run`."""
+        with run_failures("onnxruntime", len(chips)):
+            return self._embed(self._session, self._prepare(chips), one_by_one=self._one_by_one)
+
+    def _open_for_batches(self, start: Callable[[bytes], Any], path: str) -> None:
+        """Opens a graph exported for one face so that it takes many, where that gives the same."""
+        width, height = self.model.input_size
+        faces = np.random.default_rng(0).integers(0, 256, (3, height, width, 3), np.uint8)
+        prepared = self._prepare(faces)
+        singles = self._embed(self._session, prepared, one_by_one=True)
+        try:
+            session = start(_graph_for_batches(path))
+            together = self._embed(session, prepared, one_by_one=False)
+            same = np.allclose(together, singles, rtol=1e-4, atol=1e-5 * float(np.abs(singles).max()))
+        except Exception:  # a graph that holds its batch size elsewhere, too
+            same = False
+        if same:
+            self._session = session
+        else:
+            self._one_by_one = True
+
+    @staticmethod
+    def _embed(session: Any, prepared: Array, *, one_by_one: bool) -> Floats:
+        name = session.get_inputs()[0].name
+        parts = np.split(prepared, len(prepared)) if one_by_one else [prepared]
+        rows: Floats = np.concatenate([session.run(None, {name: part})[0] for part in parts])
+        return rows
+
+
+def _options(onnxruntime: Any, threads: int) -> Any:
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
+    # Threads that spin while they wait take the cores from the workers that detect faces.
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    options.log_severity_level = 4  # what matters is raised; lines on stderr would tear the progress bar
+    return options
+
+
+def _providers(*, cuda: bool) -> list[Any]:
+    # TF32 has 10 bits of mantissa: embeddings would differ from the CPU's in the third digit.
+    return [*([(_CUDA, {"use_tf32": "0"})] if cuda else []), "CPUExecutionProvider"]
+
+
+def _takes_one_face(session: Any) -> bool:
+    first: object = session.get_inputs()[0].shape[0]
+    return first == 1
+
+
+def _graph_for_batches(path: str) -> bytes:
+    """The graph with a free batch size."""
+    import onnx
+
+    model = onnx.load(path)
+    graph = model.graph
+    constants = {tensor.name for tensor in graph.initializer}
+    # Old exports list their constants as inputs, which keeps onnxruntime from folding them.
+    inputs = [value for value in graph.input if value.name not in constants]
+    del graph.input[:]
+    graph.input.extend(inputs)
+    del graph.value_info[:]
+    for value in (*graph.input, *graph.output):
+        value.type.tensor_type.shape.dim[0].dim_param = "n"
+    serialised: bytes = model.SerializeToString()
+    return serialised

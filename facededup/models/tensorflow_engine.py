@@ -1,0 +1,80 @@
+"""Models in TensorFlow: dlib's network from our description, DeepFace's others as DeepFace builds them."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Callable
+from typing import Any
+
+from facededup.errors import PackageMissingError
+from facededup.models.catalog import ModelDescription
+from facededup.models.contract import CPU_DEVICE, GPU_DEVICE, no_gpu_error, open_failures, run_failures
+from facededup.models.deepface_networks import build_network
+from facededup.models.dlib_resnet import load_network
+from facededup.models.dlib_tensorflow import build_dlib
+from facededup.types import Floats, Pixels
+
+
+class TensorFlowEngine:
+    """A model in TensorFlow, as one compiled graph.
+
+    The number of threads is that of the whole process, and TensorFlow keeps the first it was given.
+    """
+
+    name = "tensorflow"
+
+    def __init__(self, model: ModelDescription, *, gpu: bool | None, threads: int) -> None:
+        tensorflow = _import_tensorflow()
+        library = f"TensorFlow {tensorflow.__version__}"
+        gpus = tensorflow.config.list_physical_devices("GPU")
+        if gpu and not gpus:
+            raise no_gpu_error(library, "install facededup[gpu]")
+        self.model = model
+        self.versions = {"tensorflow": tensorflow.__version__}
+        self.device = GPU_DEVICE if gpus and gpu is not False else CPU_DEVICE
+        self._tensorflow = tensorflow
+        self._place = f"/{self.device}:0"
+        with contextlib.suppress(RuntimeError):  # TensorFlow has started: these can no longer be changed
+            # Else TensorFlow takes all memory of every GPU, also of those it does not use.
+            for device in gpus:
+                tensorflow.config.experimental.set_memory_growth(device, True)
+            tensorflow.config.threading.set_intra_op_parallelism_threads(threads)
+            tensorflow.config.threading.set_inter_op_parallelism_threads(1)
+        # TF32 has 10 bits of mantissa: embeddings would differ from the CPU's in the third digit.
+        tensorflow.config.experimental.enable_tensor_float_32_execution(False)
+        width, height = model.input_size
+        with open_failures(library, model), tensorflow.device(self._place):
+            # One signature for all batch sizes: otherwise each would be compiled anew.
+            pixels = tensorflow.TensorSpec((None, height, width, 3), tensorflow.uint8)
+            self._network = tensorflow.function(self._build(), input_signature=[pixels])
+            self._network.get_concrete_function()
+
+    def run(self, chips: Pixels) -> Floats:
+        """See `Engine.run`."""
+        with run_failures("TensorFlow", len(chips)), self._tensorflow.device(self._place):
+            rows: Floats = self._network(self._tensorflow.constant(chips)).numpy()
+            return rows
+
+    def _build(self) -> Callable[[Any], Any]:
+        """A network that takes RGB from 0 to 255."""
+        if self.model.name == "Dlib":
+            return build_dlib(load_network())
+        tensorflow, network = self._tensorflow, build_network(self.model, self.name)
+        # DeepFace's networks take BGR from 0 to 1.
+        return lambda pixels: network(
+            tensorflow.cast(tensorflow.reverse(pixels, [3]), tensorflow.float32) / 255, training=False
+        )
+
+
+def _import_tensorflow() -> Any:
+    # DeepFace's networks are of Keras 2, which TensorFlow takes from tf-keras if it is told so in time.
+    os.environ["TF_USE_LEGACY_KERAS"] = "1"
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # its log lines would tear the progress bar
+    try:
+        import tensorflow as tf
+    except ImportError as exc:
+        raise PackageMissingError(
+            "TensorFlow is not installed or does not load: run `pip install facededup[tensorflow]`"
+        ) from exc
+    return tf
