@@ -36,7 +36,9 @@ def embeddings_by_path(store: str) -> dict[str, np.ndarray]:
         }
 
 
-def draw_pairs(people: dict[str, list[str]], seed: int) -> tuple[list[tuple[str, str]], list[tuple[str, str]]]:
+def draw_pairs(
+    people: dict[str, list[str]], seed: int
+) -> tuple[list[tuple[str, str]], list[tuple[str, str]]]:
     random = np.random.default_rng(seed)
     unused = {}
     for name, images in people.items():

@@ -33,7 +33,8 @@ from facededup.workers.pool import Failure, Pool
 from facededup.workers.steps import Analyser, Analysis, ImageTask
 
 MAX_PROBLEMS = 1000
-COMMIT_SECONDS = 2.0
+COMMIT_SECONDS = 1.0
+"""What a power loss may cost; a commit takes some milliseconds."""
 COMMIT_IMAGES = 256
 WAITING_BATCHES = 3
 """Batches that may wait for the encoder before the workers are held back; bounds the memory."""

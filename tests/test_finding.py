@@ -44,7 +44,7 @@ def test_the_two_people_are_two_clusters_and_the_copy_is_with_its_twin(pictures,
 
 
 def test_pairs_equal_brute_force(store):
-    vectors = people(60, 4, spread=1.1)
+    vectors = people(60, 4, spread=0.27)
     add_images(store, one_each(vectors))
     result = facededup.find(store=store, threshold=0.4, limit=0)
     cosines = vectors.astype(np.float64) @ vectors.astype(np.float64).T
@@ -151,8 +151,10 @@ def test_ties_are_ordered_by_path(store):
 
 
 def test_too_many_pairs_names_a_threshold_that_fits(store):
-    add_images(store, one_each(people(1, 400, spread=1.0)))
-    with pytest.raises(TooManyPairsError, match=r"--max-pairs 1,000: use --threshold (\S+) or higher") as caught:
+    add_images(store, one_each(people(1, 400, spread=0.5)))
+    with pytest.raises(
+        TooManyPairsError, match=r"--max-pairs 1,000: use --threshold (\S+) or higher"
+    ) as caught:
         facededup.find(store=store, threshold=-1.0, max_pairs=1000)
     fitting = float(str(caught.value).split("--threshold ")[1].split()[0])
     assert facededup.find(store=store, threshold=fitting, max_pairs=2000).pairs_total <= 2000
