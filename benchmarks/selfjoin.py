@@ -1,14 +1,14 @@
 """The self-join against one plain FAISS range search of the same vectors, and average linkage over its pairs.
 
-The vectors: perturbed copies of face embeddings (each plus Gaussian noise of a tenth of its length, normalised
-again), a dozen copies a face or as many as it takes. The embeddings are real ones (`--embeddings FILE.npy`,
-float32, normalised) or strangers made to look like the default encoder's: 128 dimensions, a common direction
-that gives two strangers a mean cosine of 0.85, and variances that fall as 1/k along the others, which puts 96%
-of the energy into 32 dimensions as facededup's own embeddings do. All is in memory, in one process; the two
-searches take turns and the ratio is taken round by round.
+The vectors: perturbed copies of face embeddings (each plus Gaussian noise of a tenth of its length,
+normalised again), a dozen copies a face or as many as it takes. The embeddings are real ones (`--embeddings
+FILE.npy`, float32, normalised) or strangers made to look like the default encoder's: 128 dimensions, a
+common direction that gives two strangers a mean cosine of 0.85, and variances that fall as 1/k along the
+others, which puts 96% of the energy into 32 dimensions as facededup's own embeddings do. All is in memory,
+in one process; the two searches take turns and the ratio is taken round by round.
 
-The large graph (`--large`) is for the clustering alone: strangers compared with those at most 8,000 rows away,
-at the cosine that gives each some twenty pairs, nearly all in one component.
+The large graph (`--large`) is for the clustering alone: strangers compared with those at most 8,000 rows
+away, at the cosine that gives each some twenty pairs, nearly all in one component.
 """
 
 from __future__ import annotations
@@ -40,6 +40,7 @@ class Rows:
         return len(self.vectors)
 
     def rows(self, start: int, stop: int) -> Floats:
+        """Rows start to stop."""
         return self.vectors[start:stop]
 
 

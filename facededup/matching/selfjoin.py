@@ -78,29 +78,30 @@ def self_join(
         queries = source.rows(top, min(top + block, count))
         for left in range(top, count, block):
             base = queries if left == top else source.rows(left, min(left + block, count))
-            for first, last in _strips(queries, base, cut):
-                # On the diagonal a strip needs nothing to the left of its own first row.
-                skip = first if left == top else 0
+            diagonal = left == top
+            # On the diagonal a strip needs nothing to the left of its own first row: two save a quarter.
+            for first, last in _strips(queries, base, cut, least=2 if diagonal else 1):
+                skip = first if diagonal else 0
                 found = _join_tile(
                     queries[first:last], base[skip:], top=top + first, left=left + skip, cut=cut, group=group
                 )
                 if len(found):
                     yield found
             size = len(queries)
-            progress.advance(size * (size + 1) // 2 if left == top else size * len(base))
+            progress.advance(size * (size + 1) // 2 if diagonal else size * len(base))
     progress.finish()
 
 
-def _strips(queries: Floats, base: Floats, cut: float) -> list[tuple[int, int]]:
-    """Cuts a tile into strips of queries so that none gives far more than `DENSE_TILE` pairs.
+def _strips(queries: Floats, base: Floats, cut: float, least: int = 1) -> list[tuple[int, int]]:
+    """Cuts a large tile into strips of queries so that none gives far more than `DENSE_TILE` pairs.
 
-    Every 64th query tells how dense the tile is; whole tiles are fastest, so only dense ones are cut.
+    Every 64th query tells how dense the tile is; the fewer strips the faster, but never fewer than `least`.
     """
-    if len(queries) * len(base) <= DENSE_TILE:
-        return [(0, len(queries))]
-    # Not by numpy's own product: its threads and FAISS's would fight for the cores, at half the speed.
-    hits = len(range_search(queries[::64], base, cut)[0])
-    pieces = min(len(queries), 1 + 64 * hits // DENSE_TILE)
+    pieces = 1
+    if len(queries) * len(base) > DENSE_TILE:
+        # Not by numpy's own product: its threads and FAISS's would fight for the cores, at half the speed.
+        hits = len(range_search(queries[::64], base, cut)[0])
+        pieces = min(len(queries), max(least, 1 + 64 * hits // DENSE_TILE))
     edges = np.linspace(0, len(queries), pieces + 1).astype(int).tolist()
     return list(itertools.pairwise(edges))
 
