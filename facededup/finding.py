@@ -125,7 +125,9 @@ class _Search:
         return self.snapshot.faces.image
 
     def _refuse_too_many(self) -> None:
-        allowed = self.settings.max_pairs
+        allowed, faces = self.settings.max_pairs, len(self.vectors)
+        if faces * (faces - 1) // 2 <= allowed:
+            return
         estimate = estimate_pairs(self.vectors, self.cut, group=self._group)
         if estimate.pairs > allowed:
             raise self._too_many(f"about {estimate.pairs:,.0f}", estimate.cut_for(allowed))
@@ -274,7 +276,7 @@ def expected_false_pairs(snapshot: Snapshot, cut: float) -> float | None:
     if rate is None:
         return None
     faces = len(snapshot.faces)
-    _, in_one_image = np.unique(snapshot.faces.image, return_counts=True)
+    in_one_image = np.bincount(snapshot.faces.image)
     never_compared = int((in_one_image * (in_one_image - 1) // 2).sum())
     return rate * (faces * (faces - 1) // 2 - never_compared)
 
