@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import shutil
 from pathlib import Path
@@ -187,3 +188,18 @@ def lfw():
     if not folder.is_dir():
         pytest.skip("no LFW images: set FACEDEDUP_LFW")
     return folder
+
+
+@pytest.fixture(scope="session")
+def require():
+    """`require("pytorch")` skips where that framework is absent, and fails if FACEDEDUP_REQUIRE names it."""
+    packages = {"onnx": "onnxruntime", "pytorch": "torch", "tensorflow": "tensorflow"}
+    demanded = os.environ.get("FACEDEDUP_REQUIRE", "").split(",")
+
+    def check(framework):
+        if importlib.util.find_spec(packages[framework]) is None:
+            if framework in demanded:
+                pytest.fail(f"FACEDEDUP_REQUIRE demands {framework}, which is not installed")
+            pytest.skip(f"{packages[framework]} is not installed")
+
+    return check

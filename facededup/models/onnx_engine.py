@@ -44,7 +44,11 @@ _PREPARATIONS: dict[str, Callable[[Pixels], Array]] = {
 
 
 class OnnxEngine:
-    """A model in onnxruntime."""
+    """A model in onnxruntime.
+
+    Attributes:
+        takes_batches: False where the graph holds a batch size of one and runs once a face.
+    """
 
     name = "onnx"
 
@@ -72,7 +76,7 @@ class OnnxEngine:
         self._prepare = _PREPARATIONS.get(model.name, _bgr_fractions)
         with open_failures(library, model):
             self._session = start(graph)
-            self._one_by_one = False
+            self.takes_batches = True
             if isinstance(graph, str) and _takes_one_face(self._session):
                 self._open_for_batches(start, graph)
         # onnxruntime falls back to the CPU where the CUDA libraries do not load.
@@ -83,29 +87,28 @@ class OnnxEngine:
     def run(self, chips: Pixels) -> Floats:
         """See `Engine.run`."""
         with run_failures("onnxruntime", len(chips)):
-            return self._embed(self._session, self._prepare(chips), one_by_one=self._one_by_one)
+            return self._embed(self._session, self._prepare(chips), together=self.takes_batches)
 
     def _open_for_batches(self, start: Callable[[bytes], Any], path: str) -> None:
         """Opens a graph exported for one face so that it takes many, where that gives the same."""
         width, height = self.model.input_size
         faces = np.random.default_rng(0).integers(0, 256, (3, height, width, 3), np.uint8)
         prepared = self._prepare(faces)
-        singles = self._embed(self._session, prepared, one_by_one=True)
+        singles = self._embed(self._session, prepared, together=False)
         try:
             session = start(_graph_for_batches(path))
-            together = self._embed(session, prepared, one_by_one=False)
+            together = self._embed(session, prepared, together=True)
             same = np.allclose(together, singles, rtol=1e-4, atol=1e-5 * float(np.abs(singles).max()))
         except Exception:  # a graph that holds its batch size elsewhere, too
             same = False
         if same:
             self._session = session
-        else:
-            self._one_by_one = True
+        self.takes_batches = same
 
     @staticmethod
-    def _embed(session: Any, prepared: Array, *, one_by_one: bool) -> Floats:
+    def _embed(session: Any, prepared: Array, *, together: bool) -> Floats:
         name = session.get_inputs()[0].name
-        parts = np.split(prepared, len(prepared)) if one_by_one else [prepared]
+        parts = [prepared] if together else np.split(prepared, len(prepared))
         rows: Floats = np.concatenate([session.run(None, {name: part})[0] for part in parts])
         return rows
 

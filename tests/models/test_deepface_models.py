@@ -1,0 +1,152 @@
+"""Every model on every engine, through DeepFace's own loading code, against DeepFace's own answer.
+
+The weights are random numbers: what is tested is that the same pixels give the same embedding.
+"""
+
+import importlib.util
+import os
+import warnings
+
+import numpy as np
+import pytest
+from random_weights import deepface_client, write_onnx, write_weights
+
+from facededup.errors import JobError, WeightsMissingError
+from facededup.models.catalog import MODELS, describe_model
+from facededup.models.encoder import Encoder
+from facededup.models.engine import open_engine
+
+LARGE = {"VGG-Face", "DeepFace", "Facenet", "Facenet512", "ArcFace"}
+SLOW = {(name, engine) for name in LARGE for engine in ("pytorch", "tensorflow")} | {
+    ("OpenFace", "tensorflow"),
+    ("GhostFaceNet", "tensorflow"),
+}
+PAIRS = [
+    pytest.param(
+        model,
+        engine,
+        id=f"{model.name}-{engine}",
+        marks=[pytest.mark.slow] if (model.name, engine) in SLOW else [],
+    )
+    for model in MODELS
+    if model.name != "Dlib"
+    for engine in model.weights_files
+]
+
+
+@pytest.fixture(autouse=True)
+def home(tmp_path, monkeypatch):
+    monkeypatch.setenv("DEEPFACE_HOME", str(tmp_path))
+    return tmp_path
+
+
+def faces_for(model, count=5):
+    """uint8 (count, height, width, 3): patches of colour with some noise, no symmetry, no two alike."""
+    width, height = model.input_size
+    numbers = np.random.default_rng(1)
+    patches = numbers.integers(0, 224, (count, 4, 4, 3)).repeat(-(-height // 4), 1).repeat(-(-width // 4), 2)
+    noise = numbers.integers(0, 32, (count, height, width, 3))
+    return (patches[:, :height, :width] + noise).astype(np.uint8)
+
+
+def deepface_represent(model, engine, faces, monkeypatch):
+    """float64 (n, dimension): what `DeepFace.represent` gives for the faces as they are."""
+    deepface_client(model, engine)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        from deepface import DeepFace
+        from deepface.commons import backend_utils
+        from deepface.modules import modeling
+
+        monkeypatch.setattr(backend_utils, "_backend_engine", engine)
+        monkeypatch.setattr(
+            modeling, "cached_models", {task: {} for task in modeling.AVAILABLE_MODELS}, raising=False
+        )
+        images = [np.ascontiguousarray(face[..., ::-1]) for face in faces]
+        results = DeepFace.represent(images, model_name=model.name, detector_backend="skip")
+    return np.array([result["embedding"] for (result,) in results])
+
+
+@pytest.mark.parametrize(("model", "engine"), PAIRS)
+@pytest.mark.filterwarnings("ignore")
+def test_equals_deepface(model, engine, require, monkeypatch):
+    require(engine)
+    if model.name == "Buffalo_L" and importlib.util.find_spec("insightface") is None:
+        pytest.skip("insightface is not installed, which DeepFace needs for Buffalo_L")
+    write_weights(model, engine)
+    faces = faces_for(model)
+    opened = open_engine(model, engine=engine)
+    assert (opened.name, opened.model) == (engine, model)
+    rows = opened.run(faces)
+    assert (rows.shape, rows.dtype) == ((5, model.dimension), np.float32)
+    expected = deepface_represent(model, engine, faces, monkeypatch)
+    expected /= np.linalg.norm(expected, axis=1, keepdims=True)
+    assert np.ptp(expected, axis=0).max() > 1e-2, "the faces must differ for the test to say anything"
+    np.testing.assert_allclose(Encoder(opened).encode(faces), expected, rtol=0, atol=1e-5)
+
+
+def test_buffalo_runs_without_insightface():
+    """Its own preparation: RGB from -1 to 1, channels first."""
+    import onnxruntime
+
+    model = describe_model("Buffalo_L")
+    path = write_weights(model, "onnx")
+    faces = faces_for(model)
+    blob = ((faces.astype(np.float32) - 127.5) / 127.5).transpose(0, 3, 1, 2)
+    (expected,) = onnxruntime.InferenceSession(path).run(None, {"chips": blob})
+    embeddings = open_engine(model).run(faces)
+    np.testing.assert_allclose(embeddings, expected, atol=1e-5 * np.abs(expected).max())
+
+
+@pytest.mark.parametrize("held", [False, True])
+def test_a_graph_for_one_face_takes_many(held):
+    """In one batch where that gives the same, else one by one."""
+    model = describe_model("SFace")
+    write_onnx(model, write_weights(model, "onnx"), held=held)
+    engine = open_engine(model)
+    faces = faces_for(model, 20)
+    together = engine.run(faces)
+    assert together.shape == (20, 128)
+    for number in (0, 7, 19):
+        np.testing.assert_allclose(engine.run(faces[number : number + 1])[0], together[number], rtol=1e-4)
+    assert engine.takes_batches is not held
+
+
+@pytest.mark.parametrize(("model", "engine"), PAIRS)
+def test_missing_weights_name_file_command_and_folder(model, engine, require, home):
+    require(engine)
+    with pytest.raises(WeightsMissingError) as caught:
+        open_engine(model, engine=engine)
+    message = str(caught.value)
+    assert model.weights_files[engine] in message
+    assert f"facededup models fetch {model.name} --engine {engine}" in message
+    assert str(home) in message
+    assert not os.path.exists(home / ".deepface"), "DeepFace was not asked, so nothing was downloaded"
+
+
+@pytest.mark.parametrize("engine", ["onnx", "pytorch", "tensorflow"])
+@pytest.mark.filterwarnings("ignore")
+def test_weights_that_are_none(engine, require):
+    require(engine)
+    model = describe_model("DeepID")
+    path = write_weights(model, engine)
+    with open(path, "r+b") as file:
+        file.truncate(1000)
+    with pytest.raises(JobError, match="could not open the model DeepID"):
+        open_engine(model, engine=engine)
+
+
+@pytest.mark.parametrize("engine", ["pytorch", "tensorflow"])
+@pytest.mark.filterwarnings("ignore")
+def test_auto_takes_the_engine_whose_weights_are_here(engine, require):
+    require(engine)
+    model = describe_model("DeepID")
+    write_weights(model, engine)
+    assert open_engine(model).name == engine
+    write_weights(model, "onnx")
+    assert open_engine(model, gpu=False).name == "onnx"
+
+
+def test_auto_without_weights_asks_for_the_first_engines():
+    with pytest.raises(WeightsMissingError, match=r"arcface_weights\.onnx"):
+        open_engine(describe_model("ArcFace"))

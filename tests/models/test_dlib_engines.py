@@ -1,0 +1,83 @@
+"""dlib's network on every framework, against the vectors dlib itself gave."""
+
+import json
+
+import numpy as np
+import pytest
+from dlib_reference import VECTORS_FILE, digest, pattern
+
+from facededup.errors import NoGpuError
+from facededup.models.catalog import describe_model
+from facededup.models.engine import open_engine
+
+DLIB = describe_model("Dlib")
+pytestmark = pytest.mark.filterwarnings("ignore")  # of the frameworks' own code
+
+
+@pytest.fixture(scope="module", params=["onnx", "pytorch", "tensorflow"])
+def opened(request, require, cache):
+    require(request.param)
+    return open_engine(DLIB, engine=request.param)
+
+
+def test_names_itself(opened, request):
+    assert opened.name == request.node.callspec.params["opened"]
+    assert opened.model is DLIB
+    assert all(version[0].isdigit() for version in opened.versions.values())
+
+
+def test_equals_dlib(opened, chips, dlib_descriptors):
+    embeddings = opened.run(chips)
+    assert embeddings.dtype == np.float32
+    np.testing.assert_allclose(embeddings, dlib_descriptors, rtol=0, atol=1e-5)
+
+
+def test_equals_canonical_vectors(opened, chips):
+    with open(VECTORS_FILE, encoding="utf-8") as file:
+        vectors = {entry["chip_sha256"]: entry["descriptor"] for entry in json.load(file)["vectors"]}
+    known = [chip for chip in (*chips, pattern()) if digest(chip) in vectors]
+    assert known, "the pattern has the same pixels everywhere"
+    np.testing.assert_allclose(
+        opened.run(np.stack(known)), [vectors[digest(chip)] for chip in known], rtol=0, atol=1e-5
+    )
+
+
+def test_any_batch_gives_the_same(opened, chips):
+    together = opened.run(chips)
+    for number in range(len(chips)):
+        np.testing.assert_allclose(opened.run(chips[number : number + 1])[0], together[number], atol=1e-6)
+
+
+def test_read_only_chips_are_taken(opened, chips):
+    frozen = chips.copy()
+    frozen.flags.writeable = False
+    np.testing.assert_array_equal(opened.run(frozen), opened.run(chips))
+
+
+def test_demanded_gpu_is_never_replaced(opened):
+    if opened.device == "GPU":
+        pytest.skip("this machine has a GPU")
+    with pytest.raises(NoGpuError, match=r"sees none: install .*, or leave out --gpu"):
+        open_engine(DLIB, engine=opened.name, gpu=True)
+
+
+@pytest.mark.gpu
+def test_gpu_equals_cpu(opened, chips):
+    if opened.device == "CPU":
+        pytest.skip("this framework sees no GPU")
+    on_cpu = open_engine(DLIB, engine=opened.name, gpu=False)
+    assert on_cpu.device == "CPU"
+    np.testing.assert_allclose(opened.run(chips), on_cpu.run(chips), atol=1e-5)
+
+
+def test_threads_are_as_asked(require):
+    require("pytorch")
+    import torch
+
+    before = torch.get_num_threads()
+    try:
+        for threads in (2, 1):
+            open_engine(DLIB, engine="pytorch", threads=threads)
+            assert torch.get_num_threads() == threads
+    finally:
+        torch.set_num_threads(before)
