@@ -131,6 +131,7 @@ class ImageTable:
         unresolved: bool.
         width: int32.
         height: int32.
+        indexed_at: int64, when the image got its id, in seconds since 1970; 0 where that is not known.
         first: int64, the row of the first image with the same digest; its own row where it has no digest.
     """
 
@@ -149,6 +150,7 @@ class ImageTable:
     unresolved: NDArray[np.bool_]
     width: NDArray[np.int32]
     height: NDArray[np.int32]
+    indexed_at: NDArray[np.int64]
     first: NDArray[np.int64]
 
     def __len__(self) -> int:

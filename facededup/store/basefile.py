@@ -9,8 +9,9 @@
                      clusters (offsets, members, key, min_cosine, new)
     /decisions       the analyst's
 
-Each column of /images, /roots, /faces and the clusters carries the CRC-32 of its values as the attribute
-`crc32`; pairs have HDF5's own checksums, and so has the structure of the file (format 1.10).
+Each column of /images, /roots, /faces and the clusters carries the CRC-32 of each 4,096 values as the
+attribute `crc32`; pairs have HDF5's own checksums, and so has the structure of the file (format 1.10). A
+column that later versions of format 1 added may be missing; it then reads as zeros.
 """
 
 from __future__ import annotations
@@ -31,11 +32,18 @@ from numpy.typing import NDArray
 from facededup.errors import DamagedStoreError, JobError, NewerFormatError, StoreNotFoundError, UsageError
 from facededup.store.base import DIGEST_BYTES, FORMAT, FaceTable, Fingerprint, ImageTable
 from facededup.store.files import NewFile
-from facededup.store.tables import FACE_COLUMNS, IMAGE_COLUMNS, encode_reason, face_table, first_rows
+from facededup.store.tables import (
+    ADDED_COLUMNS,
+    FACE_COLUMNS,
+    IMAGE_COLUMNS,
+    encode_reason,
+    face_table,
+    first_rows,
+)
 from facededup.types import Array, Floats
 
 BLOCK = 4096
-"""Rows of embeddings under one checksum."""
+"""Rows under one checksum."""
 
 _TEXT = h5py.string_dtype("ascii")  # HDF5's word for bytes of no declared encoding
 _UTF8 = h5py.string_dtype("utf-8")
@@ -99,7 +107,7 @@ class BaseFile:
     def images(self) -> ImageTable:
         """All images."""
         with reading(self._path):
-            columns = {name: self._column(f"images/{name}") for name in IMAGE_COLUMNS}
+            columns = {name: self._image_column(name) for name in IMAGE_COLUMNS}
             digest = columns["digest"].view(np.uint8).reshape(-1, DIGEST_BYTES)
             root_paths, mounts = self._column("roots/path"), self._column("roots/mount")
             if len(columns["root"]) and not 0 <= columns["root"].min() <= columns["root"].max() < len(
@@ -140,10 +148,12 @@ class BaseFile:
         with reading(self._path):
             for block in range(start // BLOCK, -(-stop // BLOCK)):
                 if not self._checked[block]:
-                    rows = self._embeddings[block * BLOCK : (block + 1) * BLOCK]
-                    if zlib.crc32(rows.tobytes()) != self._checksums[block]:
+                    rows: Floats = self._embeddings[block * BLOCK : (block + 1) * BLOCK]
+                    if zlib.crc32(rows) != self._checksums[block]:
                         raise ValueError(f"checksum of embeddings block {block}")
                     self._checked[block] = True
+                    if start == block * BLOCK and stop <= start + BLOCK:
+                        return rows[: stop - start]
             return np.asarray(self._embeddings[start:stop], np.float32)
 
     def group(self, name: str) -> h5py.Group | None:
@@ -172,7 +182,8 @@ class BaseFile:
         )
 
     def _refuse_misshapen(self) -> None:
-        images = {self._file[f"images/{name}"].shape for name in (*IMAGE_COLUMNS, "path", "reason")}
+        columns = [name for name in (*IMAGE_COLUMNS, "path", "reason") if not self._is_older_than(name)]
+        images = {self._file[f"images/{name}"].shape for name in columns}
         faces = {self._file[f"faces/{name}"].shape for name in (*FACE_COLUMNS, "image")}
         roots = {self._file[f"roots/{name}"].shape for name in ("path", "mount")}
         count = self._embeddings.shape[0]
@@ -185,6 +196,14 @@ class BaseFile:
             raise ValueError("columns of different lengths")
         if self._embeddings.shape != (count, self.header.fingerprint.dimension):
             raise ValueError("embeddings of another dimension")
+
+    def _image_column(self, name: str) -> Array:
+        if self._is_older_than(name):
+            return np.zeros(self._file["images/id"].shape, IMAGE_COLUMNS[name])
+        return self._column(f"images/{name}")
+
+    def _is_older_than(self, name: str) -> bool:
+        return name in ADDED_COLUMNS and f"images/{name}" not in self._file
 
     def _column(self, name: str) -> Array:
         return read_column(self._file, name)
@@ -296,17 +315,32 @@ def read_column(group: h5py.Group, name: str) -> Array:
     """
     dataset = group[name]
     values: Array = dataset[:]
-    if _crc(values) != dataset.attrs["crc32"]:
+    if not np.array_equal(_checksums(values), dataset.attrs["crc32"]):
         raise ValueError(f"checksum of {name}")
     return values
 
 
+def read_block(dataset: h5py.Dataset, block: int) -> Array | None:
+    """Some `BLOCK` values of a dataset made by `write_column`, None where they are damaged."""
+    try:
+        values: Array = dataset[block * BLOCK : (block + 1) * BLOCK]
+        sound = _crc(values) == dataset.attrs["crc32"][block]
+    except Exception:  # h5py raises nearly anything on a damaged file
+        return None
+    return values if sound else None
+
+
 def write_column(group: h5py.Group, name: str, values: Array, kind: Any = None) -> None:
-    """Writes a one-dimensional dataset and its checksum; `kind` where the type is not that of the array."""
+    """Writes a one-dimensional dataset and its checksums; `kind` where the type is not that of the array."""
     dataset = group.create_dataset(name, values.shape[:1], kind or values.dtype)
     if len(values):
         dataset[:] = values
-    dataset.attrs["crc32"] = np.uint32(_crc(values))
+    dataset.attrs["crc32"] = _checksums(values)
+
+
+def _checksums(values: Array) -> NDArray[np.uint32]:
+    starts = range(0, max(len(values), 1), BLOCK)
+    return np.array([_crc(values[start : start + BLOCK]) for start in starts], np.uint32)
 
 
 def _crc(values: Array) -> int:

@@ -43,21 +43,60 @@ def writing(path: str) -> Iterator[None]:
         ) from exc
 
 
-def flush(descriptor: int) -> None:
-    """Returns when the file's bytes are on the disk.
+class Disk:
+    """All that the store asks of the file system when it writes; tests put one here that records or fails.
 
-    Raises:
-        OSError: As the system gave it.
+    Every method raises OSError as the system gave it.
     """
-    if sys.platform == "darwin":
-        import fcntl
 
-        # fsync on macOS leaves the bytes in the drive's own cache.
-        fcntl.fcntl(descriptor, fcntl.F_FULLFSYNC)
-    elif sys.platform == "win32":
-        os.fsync(descriptor)
-    else:
-        os.fdatasync(descriptor)
+    def open(self, path: str, flags: int) -> int:
+        """Opens a file that only its owner can read, and makes it where `flags` say so; its descriptor."""
+        return os.open(path, flags | getattr(os, "O_BINARY", 0), 0o600)
+
+    def write(self, descriptor: int, data: memoryview) -> int:
+        """Writes at the file's position; how many bytes the system took."""
+        return os.write(descriptor, data)
+
+    def truncate(self, descriptor: int, size: int) -> None:
+        """Makes the file this long."""
+        os.ftruncate(descriptor, size)
+
+    def flush(self, descriptor: int) -> None:
+        """Returns when the file's bytes are on the disk."""
+        if sys.platform == "darwin":
+            import fcntl
+
+            # fsync on macOS leaves the bytes in the drive's own cache.
+            fcntl.fcntl(descriptor, fcntl.F_FULLFSYNC)
+        elif sys.platform == "win32":
+            os.fsync(descriptor)
+        else:
+            os.fdatasync(descriptor)
+
+    def replace(self, old: str, new: str) -> None:
+        """Renames a file over another."""
+        os.replace(old, new)
+
+    def link(self, old: str, new: str) -> None:
+        """Gives a file a second name."""
+        os.link(old, new)
+
+    def unlink(self, path: str) -> None:
+        """Takes a name away."""
+        os.unlink(path)
+
+    def flush_folder(self, folder: str) -> None:
+        """Returns when the names in a folder are on the disk."""
+        if sys.platform == "win32":  # folders cannot be opened there
+            return
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+
+disk = Disk()
 
 
 def flush_folder(path: str) -> None:
@@ -66,13 +105,7 @@ def flush_folder(path: str) -> None:
     Raises:
         OSError: As the system gave it.
     """
-    if sys.platform == "win32":  # folders cannot be opened there
-        return
-    descriptor = os.open(os.path.dirname(path), os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    disk.flush_folder(os.path.dirname(path))
 
 
 def remove(path: str) -> None:
@@ -82,7 +115,18 @@ def remove(path: str) -> None:
         OSError: It is there and stays.
     """
     with suppress(FileNotFoundError):
-        os.unlink(path)
+        disk.unlink(path)
+
+
+def write_all(descriptor: int, data: bytes | memoryview) -> None:
+    """Writes every byte at the file's position, where the system takes only some at a time too.
+
+    Raises:
+        OSError: As the system gave it.
+    """
+    view = memoryview(data)
+    while view:
+        view = view[disk.write(descriptor, view) :]
 
 
 class NewFile:
@@ -104,9 +148,7 @@ class NewFile:
         self._temporary = temporary
         self._final = final
         remove(temporary)
-        descriptor = os.open(
-            temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0), 0o600
-        )
+        descriptor = disk.open(temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL)
         self._file = os.fdopen(descriptor, "r+b", buffering=0)
         self._position = 0
         self._end = 0
@@ -140,9 +182,9 @@ class NewFile:
             OSError: It could not be written; the file of that name before is untouched.
         """
         self.check()
-        flush(self._file.fileno())
+        disk.flush(self._file.fileno())
         self._file.close()
-        os.replace(self._temporary, self._final)
+        disk.replace(self._temporary, self._final)
         flush_folder(self._final)
 
     def abandon(self) -> None:
@@ -188,7 +230,7 @@ class NewFile:
         try:
             if self._error is None:
                 self._file.seek(self._position)
-                write_all(self._file, view)
+                write_all(self._file.fileno(), view)
         except OSError as exc:
             self._error = exc
         self._position += len(view)
@@ -200,21 +242,10 @@ class NewFile:
         self._end = self._position if size is None else size
         try:
             if self._error is None:
-                self._file.truncate(self._end)
+                disk.truncate(self._file.fileno(), self._end)
         except OSError as exc:
             self._error = exc
         return self._end
 
     def flush(self) -> None:
         """Nothing is buffered here; `publish` flushes to the disk."""
-
-
-def write_all(file: io.FileIO, data: bytes | memoryview) -> None:
-    """Writes every byte, where the system takes only some at a time too.
-
-    Raises:
-        OSError: As the system gave it.
-    """
-    view = memoryview(data)
-    while view:
-        view = view[file.write(view) :]

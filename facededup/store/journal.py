@@ -24,7 +24,7 @@ import numpy as np
 
 from facededup.errors import DamagedStoreError, NewerFormatError, StoreWriteError
 from facededup.store.base import FORMAT
-from facededup.store.files import flush, flush_folder, write_all, writing
+from facededup.store.files import disk, flush_folder, write_all, writing
 from facededup.types import Array
 
 BATCH = 1
@@ -206,8 +206,8 @@ class Journal:
                 head += struct.pack("<I", zlib.crc32(head))
                 data = head + payload + _checksum(self._header, self.size, head, payload)
                 assert self._file is not None
-                write_all(self._file, data)
-                flush(self._file.fileno())
+                write_all(self._file.fileno(), data)
+                disk.flush(self._file.fileno())
             except OSError:
                 with suppress(OSError):
                     self._cut(self.size)
@@ -231,23 +231,22 @@ class Journal:
             self._file.close()
 
     def _open(self, flags: int) -> None:
-        flags |= os.O_RDWR | getattr(os, "O_BINARY", 0)
-        self._file = os.fdopen(os.open(self._path, flags, 0o600), "r+b", buffering=0)
+        self._file = os.fdopen(disk.open(self._path, os.O_RDWR | flags), "r+b", buffering=0)
 
     def _create(self) -> None:
         if self._file is not None:
             self._file.close()
         self._open(os.O_APPEND | os.O_CREAT | os.O_TRUNC)
         assert self._file is not None
-        write_all(self._file, self._header)
-        flush(self._file.fileno())
+        write_all(self._file.fileno(), self._header)
+        disk.flush(self._file.fileno())
         flush_folder(self._path)
         self.size = _HEADER.size
 
     def _cut(self, size: int) -> None:
         if self._file is not None and os.fstat(self._file.fileno()).st_size != size:
-            self._file.truncate(size)
-            flush(self._file.fileno())
+            disk.truncate(self._file.fileno(), size)
+            disk.flush(self._file.fileno())
         self.size = size
 
 

@@ -10,7 +10,7 @@ from contextlib import suppress
 from datetime import UTC, datetime
 
 from facededup.errors import StoreLockedError
-from facededup.store.files import writing
+from facededup.store.files import disk, remove, write_all, writing
 
 
 class StoreLock:
@@ -26,7 +26,7 @@ class StoreLock:
         self._path = path + ".lock"
         while True:
             with writing(path):
-                self._descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT, 0o600)
+                self._descriptor = disk.open(self._path, os.O_RDWR | os.O_CREAT)
             if not _take(self._descriptor):
                 holder = _holder(self._descriptor)
                 os.close(self._descriptor)
@@ -47,7 +47,7 @@ class StoreLock:
         """Gives the right back and leaves no file behind."""
         # Removed while still held: whoever opened the file before finds that it is not current.
         with suppress(OSError):
-            os.unlink(self._path)
+            remove(self._path)
         os.close(self._descriptor)
 
     def _is_current(self) -> bool:
@@ -64,8 +64,8 @@ class StoreLock:
             "since": datetime.now(UTC).isoformat(timespec="seconds"),
         }
         with writing(path):
-            os.ftruncate(self._descriptor, 0)
-            os.write(self._descriptor, json.dumps(note).encode())
+            disk.truncate(self._descriptor, 0)
+            write_all(self._descriptor, json.dumps(note).encode())
 
 
 def _holder(descriptor: int) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -28,7 +29,10 @@ IMAGE_COLUMNS: dict[str, Any] = {
     "unresolved": "|b1",
     "width": "<i4",
     "height": "<i4",
+    "indexed_at": "<i8",
 }
+ADDED_COLUMNS = frozenset({"indexed_at"})
+"""Columns that a file or journal of the first days of format 1 lacks; they read as zeros."""
 FACE_COLUMNS: dict[str, Any] = {
     "id": "<i8",
     "number": "<i4",
@@ -119,6 +123,7 @@ def _image_row(image: ImageRecord, root: int) -> tuple[Any, ...]:
         image.unresolved,
         image.width,
         image.height,
+        int(time.time()),
     )
 
 
@@ -337,8 +342,12 @@ class Tables:
         self.next_image_id += len(ids)
         place = np.array(rows, np.int64)
         for name in IMAGE_COLUMNS:
-            if name not in ("id", "root", "digest"):
+            if name not in ("id", "root", "digest", "indexed_at"):
                 self._images[name][place] = batch[f"image.{name}"]
+        # An image that is put again keeps its first time, like its id.
+        if "image.indexed_at" in batch and len(ids):
+            fresh = place >= added.start
+            self._images["indexed_at"][place[fresh]] = batch["image.indexed_at"][fresh]
         self._images["digest"][place] = np.frombuffer(b"".join(digests), f"V{DIGEST_BYTES}")
         self._images["root"][place] = self._number_roots(batch)[batch["image.root"]]
 
@@ -379,8 +388,12 @@ def first_rows(digest: NDArray[np.uint8]) -> NDArray[np.int64]:
         digest: uint8 (n, 32), zeros where unknown.
     """
     words = np.ascontiguousarray(digest).view(np.uint64)
-    order = np.lexsort(words.T)  # stable: within a group by row
+    order = np.argsort(words[:, 0], kind="stable")  # within a group by row
     ordered = words[order]
+    tied = ordered[1:, 0] == ordered[:-1, 0]
+    if (ordered[1:][tied] != ordered[:-1][tied]).any():  # one in 2^64, unless somebody made them so
+        order = np.lexsort(words.T)
+        ordered = words[order]
     start = np.ones(len(order), np.bool_)
     start[1:] = (ordered[1:] != ordered[:-1]).any(axis=1)
     start |= ~ordered.any(axis=1)

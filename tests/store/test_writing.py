@@ -103,9 +103,9 @@ def test_files_are_private(store):
 
 def test_an_interrupted_commit_leaves_room_for_the_next(store, monkeypatch):
     """Ctrl-C may come between the write and the flush."""
-    from facededup.store import journal
+    from facededup.store.files import disk
 
-    flushed = journal.flush
+    flushed = disk.flush
     with store.writer(FINGERPRINT) as writer:
         writer.commit(numbered(0))
         calls = iter([True])
@@ -115,7 +115,7 @@ def test_an_interrupted_commit_leaves_room_for_the_next(store, monkeypatch):
                 raise KeyboardInterrupt
             flushed(descriptor)
 
-        monkeypatch.setattr(journal, "flush", interrupt)
+        monkeypatch.setattr(disk, "flush", interrupt)
         with pytest.raises(KeyboardInterrupt):
             writer.commit(numbered(1))
         writer.commit(numbered(2))
