@@ -18,13 +18,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-import numpy as np
-from PIL import Image
-
-from facededup.errors import UsageError, WeightsMissingError
+from facededup.errors import WeightsMissingError
+from facededup.faces.deepface_detectors import DeepFaceDetector
 from facededup.faces.hog import load_hog
+from facededup.faces.view import View
 from facededup.models.weights import find_weights
-from facededup.types import Box, Face, Pixels
+from facededup.types import Face, Pixels
 
 # Landmarks are whole pixels of the copy they are found on: large enough to place them well.
 _LANDMARKS_LONG_SIDE = 1000
@@ -67,52 +66,6 @@ _SURE = 0.3
 _LOOSE = _Stage(scale=1.0, long_side=800, doublings=1, threshold=-0.3)
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class _View:
-    """A smaller, maybe turned copy of an image, and the way back.
-
-    Attributes:
-        pixels: uint8 (h, w, 3) or (h, w).
-        turns: How often it was turned counter-clockwise by 90 degrees.
-        width: Of the image it was made from.
-        height: Likewise.
-    """
-
-    pixels: Pixels
-    turns: int
-    width: int
-    height: int
-
-    @classmethod
-    def of(cls, image: Pixels, scale: float, long_side: int, *, grey: bool = False, turns: int = 0) -> _View:
-        """A copy at `scale`, or smaller to keep the long side within bounds."""
-        height, width = image.shape[:2]
-        scale = min(scale, long_side / max(width, height))
-        copy = image
-        if grey or scale < 1:
-            picture = Image.fromarray(image)
-            picture = picture.convert("L") if grey else picture
-            if scale < 1:
-                size = max(1, round(width * scale)), max(1, round(height * scale))
-                picture = picture.resize(size, Image.Resampling.BILINEAR, reducing_gap=2.0)
-            copy = np.asarray(picture)
-        return cls(np.ascontiguousarray(np.rot90(copy, turns)), turns, width, height)
-
-    def to_image(self, x: float, y: float) -> tuple[float, float]:
-        """The point of the image that a point of this view shows."""
-        height, width = self.pixels.shape[:2]
-        if self.turns % 2:
-            width, height = height, width
-        if self.turns == 1:
-            x, y = width - 1 - y, x
-        elif self.turns == 2:
-            x, y = width - 1 - x, height - 1 - y
-        elif self.turns == 3:
-            x, y = y, height - 1 - x
-        # Pixels are areas: the centre of the first one is half a pixel from the edge at every scale.
-        return (x + 0.5) * self.width / width - 0.5, (y + 0.5) * self.height / height - 0.5
-
-
 class DlibDetector:
     """dlib's frontal face detector (HOG) with its five-point landmarks; the stages are in the module's text.
 
@@ -148,19 +101,19 @@ class DlibDetector:
         return tuple(sorted(faces, key=lambda face: (face.box.x, face.box.y)))
 
     def _look(self, image: Pixels, stage: _Stage, turns: int = 0) -> list[Face]:
-        view = _View.of(image, stage.scale, stage.long_side, grey=stage.grey, turns=turns)
+        view = View.of(image, stage.scale, stage.long_side, grey=stage.grey, turns=turns)
         if min(view.pixels.shape[:2]) < _THINNEST:
             return []
         rectangles, scores, _ = self._hog.run(view.pixels, stage.doublings, stage.threshold)
         if not rectangles:
             return []
-        close = _View.of(image, 1.0, _LANDMARKS_LONG_SIDE, turns=turns)
+        close = View.of(image, 1.0, _LANDMARKS_LONG_SIDE, turns=turns)
         return [
             self._face(view, close, rectangle, score)
             for rectangle, score in zip(rectangles, scores, strict=True)
         ]
 
-    def _face(self, view: _View, close: _View, rectangle: Any, score: float) -> Face:
+    def _face(self, view: View, close: View, rectangle: Any, score: float) -> Face:
         """A face seen in `view`, its landmarks found in `close`."""
         ratio_x = close.pixels.shape[1] / view.pixels.shape[1]
         ratio_y = close.pixels.shape[0] / view.pixels.shape[0]
@@ -173,28 +126,31 @@ class DlibDetector:
                 round((rectangle.bottom() + 1) * ratio_y) - 1,
             ),
         )
-        # From edge to edge: a pixel reaches half a pixel beyond its centre.
-        first = view.to_image(rectangle.left() - 0.5, rectangle.top() - 0.5)
-        last = view.to_image(rectangle.right() + 0.5, rectangle.bottom() + 0.5)
-        left, right = sorted(round(point[0] + 0.5) for point in (first, last))
-        top, bottom = sorted(round(point[1] + 0.5) for point in (first, last))
         return Face(
-            box=Box(left, top, right - left, bottom - top),
+            box=view.to_image_box(
+                rectangle.left(), rectangle.top(), rectangle.right() + 1, rectangle.bottom() + 1
+            ),
             confidence=float(score),
             landmarks=tuple(close.to_image(point.x, point.y) for point in shape.parts()),
         )
 
 
-def build_detector(name: str) -> Detector:
+def build_detector(name: str, align: str = "chip") -> Detector:
     """The detector of that name.
+
+    Args:
+        name: From the catalogue.
+        align: How its faces will be cut out. For `deepface` every detector, dlib's too, looks at the image
+            just as DeepFace lets it.
 
     Raises:
         UsageError: There is none.
+        PackageMissingError: A package it needs is not installed.
         WeightsMissingError: Its model is not on this machine.
     """
-    if name == "dlib":
+    if name == "dlib" and align != "deepface":
         return DlibDetector()
-    raise UsageError(f"there is no detector {name!r}; use dlib")
+    return DeepFaceDetector(name, exact=align == "deepface")
 
 
 def _best_score(faces: list[Face]) -> float:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import MappingProxyType
 
 from facededup.errors import UsageError
@@ -30,8 +30,9 @@ class ModelDescription:
         weights_files: Name of the file by engine, for the engines that run the model, as DeepFace names it in
             its folder of weights.
         weights_bytes: Its size, None where it is not recorded.
-        align: How a face is cut out by default: `chip` is dlib's five-point chip, `box` the detector's box
-            turned by the eyes as DeepFace does it.
+        align: How a face is cut out by default, where the detector's landmarks allow it: `chip` is dlib's
+            five-point chip, `arcface` five landmarks put where ArcFace was trained to find them, `deepface`
+            the detector's box turned by the eyes, just as DeepFace does it.
         impostors: (cosine, false match rate) points of a measured curve, by rising cosine; empty if none was
             measured.
     """
@@ -46,7 +47,7 @@ class ModelDescription:
     weights: str
     weights_files: Mapping[str, str]
     weights_bytes: int | None = None
-    align: str = "box"
+    align: str = "deepface"
     impostors: tuple[tuple[float, float], ...] = ()
 
     @property
@@ -73,12 +74,20 @@ class DetectorDescription:
     Attributes:
         name: DeepFace's name of it.
         package: The distribution to install for it (`pip install PACKAGE`).
+        modules: What is imported of it and of what it needs.
         licence: A note on its licence.
+        landmarks: What it tells of a face: `dlib` (dlib's five points), `five` (eyes, nose, corners of the
+            mouth), `eyes`, or `none`.
+        weights_files: Files it reads out of DeepFace's folder of weights, with the address where each is
+            published; empty where its package brings them.
     """
 
     name: str
     package: str
+    modules: tuple[str, ...]
     licence: str
+    landmarks: str
+    weights_files: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
 
 
 MODELS = (
@@ -95,7 +104,18 @@ MODELS = (
         ),
         weights_bytes=22_466_066,
         align="chip",
-        impostors=((0.93, 6e-4), (0.941, 1e-4), (0.953, 1e-5), (0.963, 1e-6)),
+        # Measured by benchmarks/impostors.py on half of LFW; see docs/accuracy.md.
+        impostors=(
+            (0.8766, 1e-1),
+            (0.8944, 3e-2),
+            (0.9066, 1e-2),
+            (0.9175, 3e-3),
+            (0.9262, 1e-3),
+            (0.9347, 3e-4),
+            (0.9418, 1e-4),
+            (0.9486, 3e-5),
+            (0.9546, 1e-5),
+        ),
     ),
     ModelDescription(
         name="VGG-Face",
@@ -166,6 +186,7 @@ MODELS = (
         commercial_use=False,
         weights="arcface",
         weights_files=_files("arcface_weights"),
+        align="arcface",
     ),
     ModelDescription(
         name="SFace",
@@ -176,6 +197,7 @@ MODELS = (
         commercial_use=True,
         weights="face_recognition_sface_2021dec",
         weights_files=_onnx_only("face_recognition_sface_2021dec.onnx"),
+        align="arcface",
     ),
     ModelDescription(
         name="GhostFaceNet",
@@ -186,6 +208,7 @@ MODELS = (
         commercial_use=None,
         weights="ghostfacenet_v1",
         weights_files=_files("ghostfacenet_v1"),
+        align="arcface",
     ),
     ModelDescription(
         name="Buffalo_L",
@@ -196,30 +219,140 @@ MODELS = (
         commercial_use=False,
         weights="buffalo_l_webface_r50",
         weights_files=_onnx_only("buffalo_l/webface_r50.onnx"),
+        align="arcface",
     ),
 )
 
 _OPENCV = "opencv-contrib-python-headless"
+_HAAR = "https://github.com/opencv/opencv/raw/4.9.0/data/haarcascades/"
+_OPENCV_CODE = "https://github.com/opencv/opencv"
+_YAPALAB = "https://github.com/YapaLab/yolo-face/releases/download/1.0.0/"
+_AKANAMETOV = "https://github.com/akanametov/yolo-face/releases/download/1.0.0/"
+
+HAAR_FILES = MappingProxyType(
+    {name: _HAAR + name for name in ("haarcascade_frontalface_default.xml", "haarcascade_eye.xml")}
+)
+"""OpenCV's cascades, with which DeepFace also looks for the eyes that another detector does not give."""
+
+
+def _yolo(version: str, address: str, landmarks: str = "none") -> DetectorDescription:
+    return DetectorDescription(
+        name=f"yolo{version}",
+        package="ultralytics",
+        modules=("ultralytics", "torch"),
+        licence="AGPL-3.0 (ultralytics)",
+        landmarks=landmarks,
+        weights_files=MappingProxyType({f"yolo{version}-face.pt": address}),
+    )
+
 
 DETECTORS = (
     DetectorDescription(
-        name="dlib", package="dlib-bin", licence="Boost 1.0 (code), CC0 1.0 (five-point landmarks)"
+        name="dlib",
+        package="dlib-bin",
+        modules=("dlib",),
+        licence="Boost 1.0 (code), CC0 1.0 (five-point landmarks)",
+        landmarks="dlib",
     ),
-    DetectorDescription(name="opencv", package=_OPENCV, licence="Apache 2.0"),
-    DetectorDescription(name="ssd", package=f"{_OPENCV}<5", licence="Apache 2.0 (code)"),
-    DetectorDescription(name="mtcnn", package="mtcnn", licence="MIT"),
-    DetectorDescription(name="fastmtcnn", package="facenet-pytorch", licence="MIT"),
-    DetectorDescription(name="retinaface", package="retina-face", licence="MIT (code)"),
-    DetectorDescription(name="mediapipe", package="mediapipe", licence="Apache 2.0"),
-    DetectorDescription(name="yunet", package=_OPENCV, licence="MIT"),
-    DetectorDescription(name="centerface", package=_OPENCV, licence="MIT"),
+    DetectorDescription(
+        name="opencv",
+        package=_OPENCV,
+        modules=("cv2",),
+        licence="Apache 2.0",
+        landmarks="eyes",
+        weights_files=HAAR_FILES,
+    ),
+    DetectorDescription(
+        name="ssd",
+        package=f"{_OPENCV}<5",
+        modules=("cv2",),
+        licence="Apache 2.0 (code)",
+        landmarks="none",
+        weights_files=MappingProxyType(
+            {
+                "deploy.prototxt": f"{_OPENCV_CODE}/raw/3.4.0/samples/dnn/face_detector/deploy.prototxt",
+                "res10_300x300_ssd_iter_140000.caffemodel": (
+                    f"{_OPENCV_CODE}_3rdparty/raw/dnn_samples_face_detector_20170830/"
+                    "res10_300x300_ssd_iter_140000.caffemodel"
+                ),
+            }
+        ),
+    ),
+    DetectorDescription(
+        name="mtcnn",
+        package="mtcnn tensorflow",
+        modules=("mtcnn", "tensorflow"),
+        licence="MIT",
+        landmarks="eyes",
+    ),
+    DetectorDescription(
+        name="fastmtcnn",
+        package="facenet-pytorch",
+        modules=("facenet_pytorch", "torch"),
+        licence="MIT",
+        landmarks="eyes",
+    ),
+    DetectorDescription(
+        name="retinaface",
+        package="retina-face",
+        modules=("retinaface", "onnxruntime"),
+        licence="MIT (code)",
+        landmarks="five",
+        weights_files=MappingProxyType(
+            {
+                "retinaface.onnx": (
+                    "https://github.com/serengil/deepface_models/releases/download/v1.0/retinaface.onnx"
+                )
+            }
+        ),
+    ),
+    DetectorDescription(
+        name="mediapipe",
+        package="mediapipe",
+        modules=("mediapipe",),
+        licence="Apache 2.0",
+        landmarks="eyes",
+    ),
+    DetectorDescription(
+        name="yunet",
+        package=_OPENCV,
+        modules=("cv2",),
+        licence="MIT",
+        landmarks="eyes",
+        weights_files=MappingProxyType(
+            {
+                "face_detection_yunet_2023mar.onnx": (
+                    "https://github.com/opencv/opencv_zoo/raw/main/models/face_detection_yunet/"
+                    "face_detection_yunet_2023mar.onnx"
+                )
+            }
+        ),
+    ),
+    DetectorDescription(
+        name="centerface",
+        package=_OPENCV,
+        modules=("cv2",),
+        licence="MIT",
+        landmarks="eyes",
+        weights_files=MappingProxyType(
+            {
+                "centerface.onnx": "https://github.com/Star-Clouds/CenterFace/raw/master/models/onnx/centerface.onnx"
+            }
+        ),
+    ),
+    _yolo("v8n", "https://drive.google.com/uc?id=1qcr9DbgsX3ryrz2uU8w4Xm3cOrRywXqb", landmarks="eyes"),
+    *(_yolo(version, f"{_YAPALAB}yolo{version}-face.pt") for version in ("v8m", "v8l")),
+    *(_yolo(version, f"{_AKANAMETOV}yolo{version}-face.pt") for version in ("v11n", "v11s", "v11m")),
     *(
-        DetectorDescription(name=f"yolo{version}", package="ultralytics", licence="AGPL-3.0 (ultralytics)")
-        for version in (
-            *("v8n", "v8m", "v8l"),
-            *("v11n", "v11s", "v11m", "v11l"),
-            *("v12n", "v12s", "v12m", "v12l"),
-        )
+        _yolo(version, f"{_YAPALAB}yolo{version}-face.pt")
+        for version in ("v11l", "v12n", "v12s", "v12m", "v12l")
+    ),
+    DetectorDescription(
+        name="skip",
+        package="deepface",
+        modules=(),
+        licence="none needed: a whole image is a face",
+        landmarks="none",
     ),
 )
 

@@ -1,0 +1,209 @@
+"""DeepFace's face detectors, run by DeepFace's own code and spoken to as ours are.
+
+DeepFace gives boxes with two eyes, with no landmarks, or (retinaface) with eyes, nose and corners of the
+mouth. It would download weights while it opens a detector; here they are looked for first, and nothing is
+downloaded.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import importlib.util
+import multiprocessing
+import os
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import numpy as np
+
+from facededup.errors import FacededupError, JobError, PackageMissingError, WeightsMissingError
+from facededup.faces.hog import load_hog
+from facededup.faces.view import View
+from facededup.models.catalog import HAAR_FILES, DetectorDescription, describe_detector
+from facededup.models.weights import deepface_weights_directory, find_weights, locate_weights
+from facededup.types import Box, Face, Pixels
+
+# mtcnn, retinaface and centerface take time in proportion to the pixels; the others scale down by themselves,
+# to at most 640. A face of 20 pixels in such a copy, a fiftieth of the long side, is still found.
+_LONG_SIDE = 1000
+
+# No face, and DeepFace's crop of it may come out empty.
+_SMALLEST = 2
+
+_ENVIRONMENT = {
+    # retina-face takes its engine from it; onnxruntime is always there and starts fastest.
+    "DEEPFACE_BACKEND_ENGINE": "onnx",
+    "TF_USE_LEGACY_KERAS": "1",
+    "TF_CPP_MIN_LOG_LEVEL": "3",
+    "TF_NUM_INTRAOP_THREADS": "1",
+    "TF_NUM_INTEROP_THREADS": "1",
+}
+
+
+class DeepFaceDetector:
+    """One of DeepFace's detectors, or `skip`, for which the whole image is one face.
+
+    Where the upright image shows no face it is turned by 90, 180 and 270 degrees, as for our own detector.
+    Landmarks are the eye on the left of an upright face's picture and the eye on the right, then, where there
+    are five, the nose and the left and right corner of the mouth.
+
+    Args:
+        name: From the catalogue.
+        exact: Let it look at what DeepFace would show it: the image at full size with a black border half as
+            wide as the image. Otherwise, at the image alone, its long side at most 1,000 pixels.
+
+    Raises:
+        UsageError: There is no such detector.
+        PackageMissingError: A package it needs is not installed.
+        WeightsMissingError: Its weights are not on this machine.
+        JobError: DeepFace could not open it.
+    """
+
+    def __init__(self, name: str, *, exact: bool = False) -> None:
+        self._exact = exact
+        self._client = None if name == "skip" else _open_client(describe_detector(name))
+
+    def detect(self, image: Pixels) -> tuple[Face, ...]:
+        """The faces of an upright RGB image, uint8 (h, w, 3), from left to right, then from the top down."""
+        if self._client is None:
+            height, width = image.shape[:2]
+            return (Face(Box(0, 0, width, height), 0.0),)
+        faces = self._look(image, 0) or max(
+            (self._look(image, turns) for turns in (1, 2, 3)), key=_best_score
+        )
+        return tuple(sorted(faces, key=lambda face: (face.box.x, face.box.y)))
+
+    def _look(self, image: Pixels, turns: int) -> list[Face]:
+        long_side = max(image.shape) if self._exact else _LONG_SIDE
+        view = View.of(image, 1.0, long_side, turns=turns)
+        shown = np.ascontiguousarray(view.pixels[..., ::-1])
+        left = top = 0
+        if self._exact:
+            shown, left, top = pad_as_deepface(shown)
+        assert self._client is not None
+        faces = [_face(view, region, left, top) for region in self._client.detect_faces(shown)]
+        height, width = image.shape[:2]
+        return [face for face in faces if _is_visible(face.box, width, height)]
+
+
+def pad_as_deepface(image: Pixels) -> tuple[Pixels, int, int]:
+    """The image within the black border that DeepFace puts around it.
+
+    Returns:
+        uint8 (2 h, 2 w, 3) or a pixel less, and the width of the border at the left and at the top.
+    """
+    height, width = image.shape[:2]
+    left, top = int(0.5 * width), int(0.5 * height)
+    return np.pad(image, ((top, top), (left, left), (0, 0))), left, top
+
+
+def check_files(purpose: str, files: Mapping[str, str]) -> None:
+    """Makes sure that DeepFace finds what it would download.
+
+    Args:
+        purpose: What they are for, as the subject of a sentence.
+        files: Names with the address where each is published.
+
+    Raises:
+        WeightsMissingError: One is not on this machine.
+    """
+    for name, address in files.items():
+        if locate_weights(name) is None and not _comes_with_opencv(name):
+            raise WeightsMissingError(
+                f"{purpose} needs the file {name}, which is not on this machine: download {address} and put"
+                f" it into {deepface_weights_directory()}"
+            )
+
+
+def _comes_with_opencv(name: str) -> bool:
+    """OpenCV 4 carries its cascades, OpenCV 5 does not."""
+    spec = importlib.util.find_spec("cv2") if name in HAAR_FILES else None
+    return bool(
+        spec and spec.origin and os.path.isfile(os.path.join(os.path.dirname(spec.origin), "data", name))
+    )
+
+
+def _open_client(detector: DetectorDescription) -> Any:
+    for module in detector.modules:
+        if importlib.util.find_spec(module) is None:
+            raise PackageMissingError(
+                f"the detector {detector.name} needs the package {module}, which is not installed: run"
+                f" `pip install {detector.package}`"
+            )
+    check_files(f"the detector {detector.name}", detector.weights_files)
+    if multiprocessing.parent_process() is not None:
+        # The GPU belongs to the process that embeds.
+        os.environ["CUDA_VISIBLE_DEVICES"] = "-1"
+    try:
+        with _environment():
+            return _open_dlib() if detector.name == "dlib" else _open_registered(detector.name)
+    except FacededupError:
+        raise
+    except Exception as exc:  # DeepFace's errors and those of the frameworks share no base class
+        reason = next(iter(str(exc).splitlines()), type(exc).__name__)
+        raise JobError(f"DeepFace could not open the detector {detector.name}: {reason}") from exc
+
+
+def _open_registered(name: str) -> Any:
+    """What DeepFace's `build_model` gives, without settling DeepFace on one framework for this process."""
+    import cv2
+    from deepface.modules import modeling
+
+    cv2.setNumThreads(1)  # processes are the parallelism
+    module, _, client = modeling.AVAILABLE_MODELS["face_detector"][name][modeling.ANY].rpartition(".")
+    return getattr(importlib.import_module(module), client)()
+
+
+def _open_dlib() -> Any:
+    """DeepFace's client of dlib with the landmark model out of the package that carries it."""
+    import dlib
+    from deepface.models.face_detection.Dlib import DlibClient
+
+    client = DlibClient.__new__(DlibClient)
+    client.model = {
+        "face_detector": load_hog(),
+        "sp": dlib.shape_predictor(find_weights("shape_predictor_5_face_landmarks.dat")),
+    }
+    return client
+
+
+@contextlib.contextmanager
+def _environment() -> Iterator[None]:
+    before = {name: os.environ.get(name) for name in _ENVIRONMENT}
+    os.environ.update(_ENVIRONMENT)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
+
+
+def _face(view: View, region: Any, left: int, top: int) -> Face:
+    """A face as DeepFace gives it, `left` and `top` the width of the border that it saw."""
+    x, y = float(region.x) - left, float(region.y) - top
+    # A person's right eye is on the left of the picture.
+    points = [region.right_eye, region.left_eye, region.nose, region.mouth_right, region.mouth_left]
+    if None in points:
+        points = points[:2]
+    if None in points:
+        points = []
+    return Face(
+        box=view.to_image_box(x, y, x + float(region.w), y + float(region.h)),
+        confidence=float(region.confidence or 0),
+        landmarks=tuple(view.to_image(float(px) - left, float(py) - top) for px, py in points),
+    )
+
+
+def _is_visible(box: Box, width: int, height: int) -> bool:
+    """Whether enough of it lies within the image."""
+    inside_x = min(width, box.x + box.w) - max(0, box.x)
+    inside_y = min(height, box.y + box.h) - max(0, box.y)
+    return min(inside_x, inside_y) >= _SMALLEST
+
+
+def _best_score(faces: list[Face]) -> float:
+    return max((face.confidence for face in faces), default=float("-inf"))
