@@ -8,7 +8,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from facededup.errors import SettingMismatchError, UsageError
+from facededup.errors import SettingMismatchError
+from facededup.faces.align import choose_alignment
 from facededup.models.catalog import DEFAULT_DETECTOR, DEFAULT_MODEL, describe_detector, describe_model
 from facededup.models.encoder import Encoder
 from facededup.models.engine import open_engine
@@ -29,7 +30,7 @@ def choose_fingerprint(settings: Settings, existing: Fingerprint | None, store: 
 
     Raises:
         SettingMismatchError: A given value differs from the store's.
-        UsageError: A model, detector or alignment of that name does not exist.
+        UsageError: A model, detector or alignment of that name does not exist, or they do not go together.
     """
     model = describe_model(settings.model or (existing.model if existing else DEFAULT_MODEL))
     detector = describe_detector(settings.detector or (existing.detector if existing else DEFAULT_DETECTOR))
@@ -49,15 +50,12 @@ def choose_fingerprint(settings: Settings, existing: Fingerprint | None, store: 
                     f"option out, use another --store, or start over with `facededup index --reset`"
                 )
         return existing
-    align = settings.align or model.align
-    if align != model.align:
-        raise UsageError(f"model {model.name} takes faces aligned by {model.align!r}, not by {align!r}")
     return Fingerprint(
         model=model.name,
         weights=model.weights,
         dimension=model.dimension,
         detector=detector.name,
-        align=align,
+        align=choose_alignment(settings.align, model, detector),
         flip=bool(settings.flip),
         faces=settings.faces or "all",
     )
@@ -85,6 +83,7 @@ def analysis_settings(
     return AnalysisSettings(
         detector=fingerprint.detector,
         align=fingerprint.align,
+        model=fingerprint.model,
         faces=faces or fingerprint.faces,
         max_pixels=settings.max_pixels,
         known=known,

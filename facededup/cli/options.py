@@ -120,6 +120,16 @@ class EncoderOptions:
             rich_help_panel=_ENCODER,
         ),
     ] = None
+    align: Annotated[
+        str | None,
+        typer.Option(
+            "--align",
+            metavar="HOW",
+            help="How faces are cut out: chip (dlib's), arcface (five landmarks) or deepface (its exact "
+            "numbers). Default: what suits the model.",
+            rich_help_panel=_ENCODER,
+        ),
+    ] = None
     faces: Annotated[
         str | None,
         typer.Option(

@@ -11,12 +11,12 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from facededup.errors import UsageError
-from facededup.faces.align import CHIP_SIZE, cut_chip
+from facededup.faces.align import build_aligner
 from facededup.faces.choose import choose_faces
 from facededup.faces.detect import build_detector
 from facededup.images.decode import DecodedImage, DecodeError, decode
 from facededup.images.read import ReadError, read_file
+from facededup.models.catalog import DEFAULT_MODEL
 from facededup.types import Face, FileStat, Outcome, Pixels
 
 # A file longer than this many bytes for each pixel allowed is no image of that size in any format.
@@ -29,7 +29,8 @@ class AnalysisSettings:
 
     Attributes:
         detector: Name of the face detector.
-        align: How a face is cut out: `chip`.
+        align: How a face is cut out: `chip`, `arcface` or `deepface`.
+        model: Name of the recognition model, which sets the size of a chip.
         faces: Which faces are kept: `all`, `largest`, `center` or `single`.
         max_pixels: An image with more is refused.
         known: uint64, sorted: `digest_prefix` of the contents that need no new analysis.
@@ -39,6 +40,7 @@ class AnalysisSettings:
     align: str
     faces: str
     max_pixels: int
+    model: str = DEFAULT_MODEL
     known: NDArray[np.uint64] = field(default_factory=lambda: np.empty(0, np.uint64))
 
 
@@ -72,7 +74,7 @@ class Analysis:
         width: Of the upright image, in pixels; 0 where it was not decoded.
         height: Likewise.
         faces: Those kept, in order.
-        chips: uint8 (k, 150, 150, 3), RGB, one a face.
+        chips: uint8 (k, height, width, 3), RGB, one a face, of the size the model takes.
         seconds: Spent in `decode` (reading included), `detect` and `align`, each where it was come to.
     """
 
@@ -86,7 +88,7 @@ class Analysis:
     width: int = 0
     height: int = 0
     faces: tuple[Face, ...] = ()
-    chips: Pixels = field(default_factory=lambda: np.empty((0, CHIP_SIZE, CHIP_SIZE, 3), np.uint8))
+    chips: Pixels = field(default_factory=lambda: np.empty((0, 0, 0, 3), np.uint8))
     seconds: dict[str, float] = field(default_factory=dict)
 
 
@@ -99,15 +101,15 @@ class Analyser:
     """Analyses images one by one; built once in each worker.
 
     Raises:
-        UsageError: There is no such detector or alignment.
+        UsageError: There is no such detector, alignment or model, or they do not go together.
+        PackageMissingError: A package the detector needs is not installed.
         WeightsMissingError: The detector's model is not on this machine.
     """
 
     def __init__(self, settings: AnalysisSettings) -> None:
-        if settings.align != "chip":
-            raise UsageError(f"there is no alignment {settings.align!r}; use chip")
         self._settings = settings
-        self._detector = build_detector(settings.detector)
+        self._align = build_aligner(settings.align, settings.detector, settings.model)
+        self._detector = build_detector(settings.detector, settings.align)
 
     def __call__(self, task: ImageTask) -> Analysis:
         """Analyses one image; whatever is wrong with its file is an outcome, not an exception."""
@@ -144,7 +146,7 @@ class Analyser:
         if outcome is Outcome.MULTIPLE_FACES_DETECTED:
             return replace(analysis, outcome=outcome, reason=f"{len(found)} faces were found")
         with _timed(analysis.seconds, "align"):
-            chips = np.stack([cut_chip(image.pixels, face) for face in faces])
+            chips = self._align(image.pixels, faces)
         return replace(analysis, outcome=outcome, faces=faces, chips=chips)
 
 

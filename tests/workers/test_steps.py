@@ -62,7 +62,7 @@ def test_no_face_and_several(astronaut, tmp_path):
     single = Analyser(settings(faces="single"))
     analysis = single(none)
     assert (analysis.outcome, analysis.reason) == (Outcome.NO_FACE_DETECTED, "no face was found")
-    assert (analysis.width, analysis.chips.shape) == (600, (0, 150, 150, 3))
+    assert (analysis.width, len(analysis.chips)) == (600, 0)
     analysis = single(two)
     assert (analysis.outcome, analysis.reason) == (Outcome.MULTIPLE_FACES_DETECTED, "2 faces were found")
     assert (analysis.faces, len(analysis.chips)) == ((), 0)
