@@ -1,27 +1,38 @@
 """Every pair of vectors at or above a cosine: the upper triangle of all blocks, streamed, exact.
 
-Inner products in float32 differ in the last bits between block sizes and engines. So the search goes a little
-below the cut, and a pair near it is decided in float64 by `flat.exact_cosine`: every block size and every
-engine gives the same pairs.
+Inner products in float32 differ in the last bits between block sizes and engines. So a search goes a little
+below the cut, and what it finds is decided in float64 by `flat.exact_cosine`: every block size, every engine
+and every search after a search gives the same pairs with the same cosines.
 """
 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator
+from collections.abc import Callable, Generator, Iterator
+from contextlib import closing
 from dataclasses import dataclass
-from typing import Protocol
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
 
 from facededup.matching.flat import exact_cosine, range_search
+from facededup.matching.parallel import in_parallel
+from facededup.matching.screen import STRIP, Screen, scan
+from facededup.matching.source import VectorSource
 from facededup.progress import Progress, SilentProgress
 from facededup.store.base import PairBlock
 from facededup.types import Floats
 
 MARGIN = 1e-5
-"""Pairs whose cosine is this near to the cut are decided in float64."""
+"""No float32 cosine is further off than this; every candidate's own is then computed in float64."""
+
+SECTION = 4096
+"""Base vectors a screened strip is searched in as one task."""
+
+VERIFIED_AT_ONCE = 65_536
+
+BlockPair = tuple[int, Floats, int, Floats]
 
 DENSE_TILE = 1 << 19
 """Pairs a tile may be expected to give before it is searched in strips; each takes about 100 bytes."""
@@ -33,63 +44,157 @@ BINS = 20_000
 """Resolution of an estimate's histogram: 1e-4 at the loosest cut, -1."""
 
 
-class VectorSource(Protocol):
-    """Vectors that are read block by block: float32, L2-normalised to 1 within 1e-6, no NaN."""
-
-    @property
-    def dimension(self) -> int:
-        """Length of a vector."""
-
-    def __len__(self) -> int: ...
-
-    def rows(self, start: int, stop: int) -> Floats:
-        """Rows start to stop, float32 (stop - start, dimension)."""
-
-
 def self_join(
     source: VectorSource,
     cut: float,
     *,
     group: NDArray[np.int64],
-    block: int = 4096,
+    since: int = 0,
+    until: int | None = None,
+    screen: Screen | None = None,
+    block: int | None = None,
     progress: Progress | None = None,
 ) -> Iterator[PairBlock]:
     """All pairs of rows whose cosine is at least the cut, leaving out pairs of one group.
 
-    Memory holds two blocks of vectors and the pairs of one tile, whatever the cut gives in all.
+    Memory holds two blocks of vectors and the pairs of a few tiles, whatever the cut gives in all.
 
     Args:
         source: n vectors.
         cut: Lowest cosine of a pair, -1 to 1.
         group: int64 (n,), the image of each face; two rows of one group are never a pair.
-        block: Rows read and searched at a time.
+        since: Only pairs whose later row is at least this.
+        until: Only pairs whose earlier row is below this; None for no such bound, else at most `since`. With
+            both the same the rows before are compared with those from there on, and neither with their own.
+        screen: Rules out most pairs first; without it FAISS compares all of them.
+        block: Rows read and searched at a time; None takes what suits the search.
         progress: Receives the step `search`, in comparisons.
 
     Yields:
         The pairs of one tile or strip of it, as rows a < b, sorted by (a, b) within; `new` is all False.
+        Cosines are those of `exact_cosine`: the same whatever the search and its blocks.
 
     Raises:
         PackageMissingError: FAISS is not installed.
     """
     progress = progress or SilentProgress()
     count = len(source)
-    progress.start("search", count * (count + 1) // 2)
-    for top in range(0, count, block):
-        queries = source.rows(top, min(top + block, count))
-        for left in range(top, count, block):
-            base = queries if left == top else source.rows(left, min(left + block, count))
-            diagonal = left == top
-            # On the diagonal a strip needs nothing to the left of its own first row: two save a quarter.
-            for first, last in _strips(queries, base, cut, least=2 if diagonal else 1):
-                skip = first if diagonal else 0
-                found = _join_tile(
-                    queries[first:last], base[skip:], top=top + first, left=left + skip, cut=cut, group=group
-                )
-                if len(found):
-                    yield found
-            size = len(queries)
-            progress.advance(size * (size + 1) // 2 if diagonal else size * len(base))
+    progress.start("search", comparisons(count, since, until))
+    if screen is None:
+        search = _compare_all(_block_pairs(source, since, until, block or 4096), cut, group)
+    else:
+        search = _screen_all(_block_pairs(source, since, until, block or 16_384), cut, group, screen)
+    with closing(search):
+        for found, compared in search:
+            if len(found):
+                yield found
+            progress.advance(compared)
     progress.finish()
+
+
+def comparisons(count: int, since: int = 0, until: int | None = None) -> int:
+    """Pairs of rows a <= b with b >= since and a < until."""
+    if until is not None:
+        return until * (count - since)
+    return count * (count + 1) // 2 - since * (since + 1) // 2
+
+
+def _block_pairs(source: VectorSource, since: int, until: int | None, block: int) -> Iterator[BlockPair]:
+    """The upper triangle from column `since` on: first row and vectors of the queries, then of the base."""
+    count = len(source)
+    edges = {*range(0, since, block), *range(since, count, block), until or 0, count}
+    starts = sorted(edges - {count})
+    stops = [*starts[1:], count]
+    for k, top in enumerate(starts):
+        if until is not None and top >= until:
+            return
+        queries = source.rows(top, stops[k])
+        for left, stop in zip(starts[k:], stops[k:], strict=True):
+            if left >= since:
+                yield top, queries, left, queries if left == top else source.rows(left, stop)
+
+
+def _compared(top: int, queries: Floats, left: int, base: Floats) -> int:
+    """Comparisons of a pair of blocks, those below the diagonal left out."""
+    return comparisons(len(queries)) if left == top else len(queries) * len(base)
+
+
+def _compare_all(
+    blocks: Iterator[BlockPair], cut: float, group: NDArray[np.int64]
+) -> Generator[tuple[PairBlock, int]]:
+    """Pairs and comparisons done, by FAISS."""
+    for top, queries, left, base in blocks:
+        diagonal = left == top
+        # On the diagonal a strip needs nothing to the left of its own first row: two save a quarter.
+        strips = _strips(queries, base, cut, least=2 if diagonal else 1)
+        for first, last in strips:
+            skip = first if diagonal else 0
+            i, j, _ = range_search(queries[first:last], base[skip:], cut - 2 * MARGIN)
+            found = _exact_pairs(
+                queries[first:last],
+                base[skip:],
+                i,
+                j,
+                top=top + first,
+                left=left + skip,
+                cut=cut,
+                group=group,
+            )
+            yield found, _compared(top, queries, left, base) if last == len(queries) else 0
+
+
+def _screen_all(
+    blocks: Iterator[BlockPair], cut: float, group: NDArray[np.int64], screen: Screen
+) -> Generator[tuple[PairBlock, int]]:
+    """Pairs and comparisons done, by strips on all cores."""
+
+    def tasks() -> Iterator[Callable[[], tuple[PairBlock, int]]]:
+        projected_top, short_queries = -1, np.empty((0, 0), np.float32)
+        for top, queries, left, base in blocks:
+            if top != projected_top:
+                projected_top, short_queries = top, screen.project(queries)
+            short_base = short_queries if left == top else screen.project(base)
+            for first in range(0, len(queries), STRIP):
+                some = slice(first, first + STRIP)
+                # Strictly below the diagonal there is nothing to find.
+                for begin in range(first if left == top else 0, len(base), SECTION):
+                    part = slice(begin, begin + SECTION)
+                    yield partial(
+                        _screen_strip,
+                        (queries[some], base[part]),
+                        (short_queries[some], short_base[part]),
+                        cut - screen.slack,
+                        top=top + first,
+                        left=left + begin,
+                        cut=cut,
+                        group=group,
+                    )
+
+    yield from in_parallel(tasks())
+
+
+def _screen_strip(
+    vectors: tuple[Floats, Floats],
+    short: tuple[Floats, Floats],
+    least: float,
+    *,
+    top: int,
+    left: int,
+    cut: float,
+    group: NDArray[np.int64],
+) -> tuple[PairBlock, int]:
+    queries, base = vectors
+    i, j = scan(*short, least)
+    upper = np.flatnonzero(i + top < j + left)
+    near = []
+    for start in range(0, len(upper), VERIFIED_AT_ONCE):
+        some = upper[start : start + VERIFIED_AT_ONCE]
+        cosine = np.einsum("ij,ij->i", queries[i[some]], base[j[some]])
+        near.append(some[cosine >= cut - 2 * MARGIN])
+    kept = np.concatenate(near) if near else upper
+    found = _exact_pairs(queries, base, i[kept], j[kept], top=top, left=left, cut=cut, group=group)
+    rows, columns = np.arange(top, top + len(queries)), left + len(base)
+    return found, int(np.clip(columns - np.maximum(rows, left), 0, None).sum())
 
 
 def _strips(queries: Floats, base: Floats, cut: float, least: int = 1) -> list[tuple[int, int]]:
@@ -106,21 +211,28 @@ def _strips(queries: Floats, base: Floats, cut: float, least: int = 1) -> list[t
     return list(itertools.pairwise(edges))
 
 
-def _join_tile(
-    queries: Floats, base: Floats, *, top: int, left: int, cut: float, group: NDArray[np.int64]
+def _exact_pairs(
+    queries: Floats,
+    base: Floats,
+    i: NDArray[np.int64],
+    j: NDArray[np.int64],
+    *,
+    top: int,
+    left: int,
+    cut: float,
+    group: NDArray[np.int64],
 ) -> PairBlock:
-    """The pairs between two runs of rows that begin at rows `top` and `left` >= `top`."""
-    i, j, found = range_search(queries, base, cut - 2 * MARGIN)
+    """Of candidates between two runs of rows that begin at rows `top` and `left`, those that are pairs."""
     a, b = i + top, j + left
-    wanted = (a < b) & (group[a] != group[b])
-    i, j, a, b, cosine = i[wanted], j[wanted], a[wanted], b[wanted], found[wanted].astype(np.float64)
-    near = np.flatnonzero(cosine <= cut + MARGIN)
-    for start in range(0, len(near), 65_536):
-        some = near[start : start + 65_536]
-        cosine[some] = exact_cosine(queries[i[some]], base[j[some]])
-    kept = np.flatnonzero(cosine >= cut)
-    kept = kept[np.argsort(i[kept] * len(base) + j[kept], kind="stable")]
-    return PairBlock(a[kept], b[kept], np.minimum(cosine[kept], 1.0), np.zeros(len(kept), np.bool_))
+    wanted = np.flatnonzero((a < b) & (group[a] != group[b]))
+    wanted = wanted[np.argsort(a[wanted] * len(group) + b[wanted], kind="stable")]
+    cosine = np.empty(len(wanted), np.float64)
+    for start in range(0, len(wanted), VERIFIED_AT_ONCE):
+        some = wanted[start : start + VERIFIED_AT_ONCE]
+        cosine[start : start + len(some)] = exact_cosine(queries[i[some]], base[j[some]])
+    kept = cosine >= cut
+    wanted = wanted[kept]
+    return PairBlock(a[wanted], b[wanted], cosine[kept], np.zeros(len(wanted), np.bool_))
 
 
 @dataclass(frozen=True, slots=True, eq=False)

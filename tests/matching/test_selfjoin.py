@@ -1,14 +1,19 @@
 from __future__ import annotations
 
+import threading
 import tracemalloc
 
 import numpy as np
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
+from threadpoolctl import threadpool_info
 from unit_vectors import Rows, block_of, brute_force, faces, normalised
 
+from facededup.matching import screen as screen_module
 from facededup.matching import selfjoin
+from facededup.matching.flat import exact_cosine
+from facededup.matching.screen import Screen, plan_search
 from facededup.matching.selfjoin import estimate_pairs, self_join
 from facededup.store.base import PairBlock
 
@@ -34,7 +39,7 @@ def joined(vectors: np.ndarray, cut: float, group: np.ndarray | None = None, **o
 def assert_same(found: PairBlock, expected: PairBlock) -> None:
     assert found.a.tolist() == expected.a.tolist()
     assert found.b.tolist() == expected.b.tolist()
-    np.testing.assert_allclose(found.cosine, expected.cosine, atol=2e-6)
+    assert found.cosine.tolist() == expected.cosine.tolist()
 
 
 @st.composite
@@ -56,6 +61,88 @@ def sets(draw):
         cosines = brute_force(vectors, -1.0).cosine
         cut = float(cosines[draw(st.integers(0, len(cosines) - 1))])
     return vectors, group, cut
+
+
+def screen_of(vectors: np.ndarray, axes: int) -> Screen:
+    """The strongest axes of the vectors themselves."""
+    wide = vectors.astype(np.float64)
+    return Screen(np.linalg.eigh(wide.T @ wide)[1][:, ::-1][:, :axes])
+
+
+@settings(deadline=None, max_examples=60)
+@given(sets(), st.sampled_from([13, 30, 64, 4096]), st.integers(0, 3), st.data())
+def test_a_screened_join_is_brute_force_whatever_the_axes(made, block, axes, data):
+    vectors, group, cut = made
+    screen = screen_of(vectors, min(axes, vectors.shape[1]))
+    since = data.draw(st.integers(0, len(vectors)))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(selfjoin, "STRIP", 16)
+        patch.setattr(selfjoin, "SECTION", 24)
+        patch.setattr(screen_module, "TILE", 7)
+        patch.setattr(selfjoin, "VERIFIED_AT_ONCE", 5)
+        found = joined(vectors, cut, group, block=block, screen=screen, since=since)
+    expected = brute_force(vectors, cut, group)
+    late = expected.b >= since
+    assert_same(found, block_of(expected.a[late], expected.b[late], expected.cosine[late]))
+
+
+@settings(deadline=None, max_examples=40)
+@given(sets(), st.sampled_from([13, 30, 4096]), st.data())
+def test_only_pairs_with_a_later_row(made, block, data):
+    vectors, group, cut = made
+    since = data.draw(st.integers(0, len(vectors)))
+    expected = brute_force(vectors, cut, group)
+    late = expected.b >= since
+    found = joined(vectors, cut, group, block=block, since=since)
+    assert_same(found, block_of(expected.a[late], expected.b[late], expected.cosine[late]))
+
+
+@settings(deadline=None, max_examples=40)
+@given(st.integers(0, 2**32 - 1), st.sampled_from([2, 16, 128]), st.sampled_from([0.0, 1e-8, 1e-4, 1.0]))
+def test_the_bound_is_never_below_the_cosine(seed, dimension, noise):
+    """Also where it is tight: vectors whose rests are parallel, or all in the first axes."""
+    random = np.random.default_rng(seed)
+    axes = random.integers(1, dimension)
+    rotation = np.linalg.qr(random.standard_normal((dimension, dimension)))[0]
+    first = random.standard_normal((40, axes)) * random.choice([1e-6, 1.0, 1e3])
+    rest = np.outer(random.standard_normal(40), random.standard_normal(dimension - axes))
+    vectors = np.column_stack((first, rest)) @ rotation.T
+    vectors = normalised(vectors + noise * random.standard_normal(vectors.shape) + 1e-12)
+    screen = Screen(rotation[:, :axes])
+    short = screen.project(vectors)
+    a, b = np.triu_indices(40)
+    bound = (short @ short.T)[a, b].astype(np.float64)
+    assert (bound + screen.slack >= exact_cosine(vectors[a], vectors[b]) + 1e-6).all()
+
+
+@settings(deadline=None, max_examples=40)
+@given(sets(), st.sampled_from([13, 30, 4096]), st.booleans(), st.data())
+def test_two_sets_across(made, block, screened, data):
+    vectors, group, cut = made
+    between = data.draw(st.integers(0, len(vectors)))
+    expected = brute_force(vectors, cut, group)
+    across = (expected.a < between) & (expected.b >= between)
+    screen = screen_of(vectors, 2) if screened else None
+    found = joined(vectors, cut, group, block=block, since=between, until=between, screen=screen)
+    assert_same(found, block_of(expected.a[across], expected.b[across], expected.cosine[across]))
+
+
+def test_a_plan_screens_faces_and_leaves_noise_alone():
+    random = np.random.default_rng(0)
+    people = random.standard_normal((4000, 256))
+    noise = normalised(people)
+    assert plan_search(Rows(noise), 0.05).screen is None
+    people[:, 12:] *= 0.02
+    plan = plan_search(Rows(normalised(people)), 0.9)
+    assert plan.screen is not None
+    assert plan.screen.axes.shape[1] < 64
+    assert 0 < plan.seconds(10**6) < 60
+
+
+def test_a_plan_needs_no_more_than_two_vectors_even_equal_ones():
+    vectors = np.repeat(faces(1, 1, 0.1), 2, axis=0)
+    plan = plan_search(Rows(vectors), 1.0)
+    assert len(joined(vectors, 1.0, screen=plan.screen)) == 1
 
 
 @settings(deadline=None, max_examples=60)
@@ -117,10 +204,24 @@ def test_progress_covers_every_comparison():
         def finish(self):
             self.over = True
 
-    progress = Counted()
     vectors = faces(25, 4, 0.5)
-    joined(vectors, 0.9, block=30, progress=progress)
-    assert (progress.step, progress.total, progress.done, progress.over) == ("search", 5050, 5050, True)
+    for screen in (None, screen_of(vectors, 8)):
+        for since, total in ((0, 5050), (40, 5050 - 820)):
+            progress = Counted()
+            joined(vectors, 0.9, block=30, progress=progress, screen=screen, since=since)
+            told = (progress.step, progress.total, progress.done, progress.over)
+            assert told == ("search", total, total, True)
+
+
+def test_an_abandoned_join_leaves_no_threads_and_gives_blas_back():
+    vectors = faces(400, 4, 0.5)
+    before = threading.active_count()
+    threads = [pool["num_threads"] for pool in threadpool_info()]
+    blocks = self_join(Rows(vectors), 0.5, group=np.arange(1600), block=100, screen=screen_of(vectors, 8))
+    next(blocks)
+    blocks.close()
+    assert threading.active_count() == before
+    assert [pool["num_threads"] for pool in threadpool_info()] == threads
 
 
 def test_a_join_that_gives_everything_holds_little():

@@ -1,0 +1,49 @@
+"""Work for numpy on all cores: one thread a core, each with BLAS to itself."""
+
+from __future__ import annotations
+
+import os
+from collections import deque
+from collections.abc import Callable, Generator, Iterable
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import AbstractContextManager
+from typing import Any, TypeVar
+
+T = TypeVar("T")
+
+
+def usable_cores() -> int:
+    """Cores this process may run on."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def one_blas_thread() -> AbstractContextManager[Any]:
+    """Until it is left, a product takes one thread."""
+    from threadpoolctl import threadpool_limits
+
+    limits: AbstractContextManager[Any] = threadpool_limits(1, user_api="blas")
+    return limits
+
+
+def in_parallel(tasks: Iterable[Callable[[], T]]) -> Generator[T]:
+    """Runs tasks on threads and gives their results in order; few are under way or waiting at any time.
+
+    Until the generator ends or is closed, BLAS runs on one thread a caller: its own threads and these would
+    fight for the cores.
+
+    Args:
+        tasks: Taken one by one, in the caller's thread.
+    """
+    threads = usable_cores()
+    waiting: deque[Future[T]] = deque()
+    with one_blas_thread(), ThreadPoolExecutor(threads) as pool:
+        try:
+            for task in tasks:
+                waiting.append(pool.submit(task))
+                if len(waiting) > 2 * threads:
+                    yield waiting.popleft().result()
+            while waiting:
+                yield waiting.popleft().result()
+        finally:
+            for future in waiting:
+                future.cancel()
