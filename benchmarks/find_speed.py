@@ -1,7 +1,7 @@
 """`facededup find` as a whole command against one plain FAISS range search of the same data.
 
-The data: perturbed copies of the embeddings of real faces (each an embedding plus Gaussian noise of a tenth of
-its length, normalised again), in a store of their own. The plain search is a script that imports h5py and
+The data: perturbed copies of the embeddings of real faces (each an embedding plus Gaussian noise of a tenth
+of its length, normalised again), in a store of their own. The plain search is a script that imports h5py and
 faiss, reads the embeddings and calls `IndexFlatIP.range_search` once at the same cosine; it keeps nothing.
 Both are timed as whole processes, in turn; the ratio is taken round by round.
 """
