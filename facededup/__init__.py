@@ -6,18 +6,48 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from facededup.api import find, index, list_models, search, store_status
+    from facededup.api import find, forget, index, list_models, move_root, pack, search, store_status, verify
     from facededup.errors import FacededupError
-    from facededup.results import FindResult, ImageCounts, IndexResult, SearchResult, StoreStatus
+    from facededup.results import (
+        FindResult,
+        ForgetResult,
+        ImageCounts,
+        IndexResult,
+        MoveResult,
+        PackResult,
+        SearchResult,
+        StoreStatus,
+        VerifyResult,
+    )
     from facededup.settings import Settings, load_settings
     from facededup.types import Box, Cluster, ClusterFace, Face, FaceRef, Match, Outcome, Pair, Unencoded
 
 __version__ = "0.1.0"
 
 _HOMES = {
-    "facededup.api": ("find", "index", "list_models", "search", "store_status"),
+    "facededup.api": (
+        "find",
+        "forget",
+        "index",
+        "list_models",
+        "move_root",
+        "pack",
+        "search",
+        "store_status",
+        "verify",
+    ),
     "facededup.errors": ("FacededupError",),
-    "facededup.results": ("FindResult", "ImageCounts", "IndexResult", "SearchResult", "StoreStatus"),
+    "facededup.results": (
+        "FindResult",
+        "ForgetResult",
+        "ImageCounts",
+        "IndexResult",
+        "MoveResult",
+        "PackResult",
+        "SearchResult",
+        "StoreStatus",
+        "VerifyResult",
+    ),
     "facededup.settings": ("Settings", "load_settings"),
     "facededup.types": (
         "Box",
@@ -40,21 +70,29 @@ __all__ = [
     "FaceRef",
     "FacededupError",
     "FindResult",
+    "ForgetResult",
     "ImageCounts",
     "IndexResult",
     "Match",
+    "MoveResult",
     "Outcome",
+    "PackResult",
     "Pair",
     "SearchResult",
     "Settings",
     "StoreStatus",
     "Unencoded",
+    "VerifyResult",
     "find",
+    "forget",
     "index",
     "list_models",
     "load_settings",
+    "move_root",
+    "pack",
     "search",
     "store_status",
+    "verify",
 ]
 
 

@@ -11,10 +11,20 @@ from facededup.counting import count_faces, count_images
 from facededup.finding import find_duplicates
 from facededup.indexing import index_images
 from facededup.lookup import search_image
+from facededup.maintenance import follow_root, forget_images, pack_store, verify_store
 from facededup.metrics import Metrics
 from facededup.models.catalog import MODELS, ModelDescription
 from facededup.progress import Progress, SilentProgress
-from facededup.results import FindResult, IndexResult, SearchResult, StoreStatus
+from facededup.results import (
+    FindResult,
+    ForgetResult,
+    IndexResult,
+    MoveResult,
+    PackResult,
+    SearchResult,
+    StoreStatus,
+    VerifyResult,
+)
 from facededup.settings import Settings, load_settings
 from facededup.store.opener import open_store
 
@@ -126,6 +136,89 @@ def store_status(*, settings: Settings | None = None, **options: Any) -> StoreSt
             if findings is None
             else {**findings.meta, "pairs": findings.pair_count, "clusters": len(findings.clusters)},
         )
+
+
+def verify(*, repair: bool = False, settings: Settings | None = None, **options: Any) -> VerifyResult:
+    """Checks a store end to end: every record, checksum, count, shape, norm and cross-reference.
+
+    Args:
+        repair: Put what is intact in the place of a damaged store, which is kept under another name.
+        settings: Of the run; by default those of the environment.
+        **options: Fields of `Settings`, e.g. `store="people.h5"`; they go before `settings`.
+
+    Returns:
+        The problems; damage does not raise.
+
+    Raises:
+        StoreNotFoundError: There is no store.
+        DamagedStoreError: A repair is wanted, and nothing can be kept.
+    """
+    return verify_store(_settings(settings, options).store, repair=repair)
+
+
+def forget(
+    paths: Sequence[str | os.PathLike[str]] = (),
+    *,
+    missing: bool = False,
+    older_than: float | None = None,
+    dry_run: bool = False,
+    settings: Settings | None = None,
+    **options: Any,
+) -> ForgetResult:
+    """Removes images and all that was derived from them; their bytes are in no file of the store afterwards.
+
+    Args:
+        paths: Images, and folders for everything below them; none for the whole store.
+        missing: Only images whose file was deleted.
+        older_than: Only images that were first indexed more than this many days ago.
+        dry_run: Count, and remove nothing.
+        settings: Of the run; by default those of the environment.
+        **options: Fields of `Settings`; they go before `settings`.
+
+    Raises:
+        UsageError: Nothing says which images.
+        PathNotFoundError: The store has no image at or below a path; nothing was removed.
+        StoreLockedError: Another process is writing to the store.
+    """
+    return forget_images(
+        _settings(settings, options).store,
+        [os.fsdecode(path) for path in paths],
+        missing=missing,
+        older_than=older_than,
+        dry_run=dry_run,
+    )
+
+
+def pack(*, settings: Settings | None = None, **options: Any) -> PackResult:
+    """Writes a store anew as one file, without what was removed.
+
+    Raises:
+        StoreNotFoundError: There is no store.
+        StoreLockedError: Another process is writing to the store.
+    """
+    return pack_store(_settings(settings, options).store)
+
+
+def move_root(
+    old: str | os.PathLike[str],
+    new: str | os.PathLike[str],
+    *,
+    settings: Settings | None = None,
+    **options: Any,
+) -> MoveResult:
+    """Gives the images under a folder that was moved or mounted elsewhere their new paths; reads no file.
+
+    Args:
+        old: The folder as the store knows it.
+        new: The same folder now.
+        settings: Of the run; by default those of the environment.
+        **options: Fields of `Settings`; they go before `settings`.
+
+    Raises:
+        PathNotFoundError: `new` is no folder, or the store has no image below `old`.
+        StoreLockedError: Another process is writing to the store.
+    """
+    return follow_root(_settings(settings, options).store, os.fsdecode(old), os.fsdecode(new))
 
 
 def list_models() -> tuple[ModelDescription, ...]:

@@ -99,6 +99,10 @@ class KnownImages:
             and not table.unresolved[row]
         )
 
+    def is_gone(self, row: int) -> bool:
+        """Whether the file of an image was deleted, as far as can be told."""
+        return not os.path.lexists(self._table.path[row]) and self._is_reachable(row)
+
     def add(self, record: ImageRecord) -> None:
         """Notes an image this run has analysed, so that its copies are recognised."""
         if record.digest and not record.retry:

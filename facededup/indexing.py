@@ -215,12 +215,12 @@ class _Run:
         self.tally.read += 1
         if isinstance(result, Failure):
             self.metrics.mark_started()
-            self._put(task, _failed(task, result.reason))
+            self._put(task, self._failed(task, result.reason))
             return
         self.metrics.mark_started(ago=sum(result.seconds.values()))
         self.metrics.add(result.seconds)
         if result.stat is None or not result.digest:
-            self._put(task, _failed(task, result.reason, result.stat))
+            self._put(task, self._failed(task, result.reason, result.stat))
             return
         path = os.fsencode(task.path)
         twin = None if task.force else self.known.twin(path, result.stat, result.digest)
@@ -245,6 +245,19 @@ class _Run:
             self._gathering.contents.append((result.digest, result.faces))
             self._gathering.chips.append(result.chips)
             self._gathering.count += len(result.faces)
+
+    def _failed(self, task: ImageTask, reason: str, stat: FileStat | None = None) -> ImageRecord:
+        """An image that could not be read, or whose worker died: tried again by the next run."""
+        return ImageRecord(
+            path=os.fsencode(task.path),
+            root=os.fsencode(task.root),
+            mount=self._mount(task.root),
+            stat=stat or FileStat(0, 0, 0, 0),
+            digest=b"",
+            outcome=Outcome.FILE_ERROR,
+            reason=reason,
+            retry=True,
+        )
 
     def _take_twin(self, task: ImageTask, digest: bytes, stat: FileStat, twin: Twin) -> None:
         path = os.fsencode(task.path)
@@ -344,20 +357,6 @@ def _until_stopped(
 
 def _task(file: FoundFile) -> ImageTask:
     return ImageTask(file.path, file.root)
-
-
-def _failed(task: ImageTask, reason: str, stat: FileStat | None = None) -> ImageRecord:
-    """An image that could not be read, or whose worker died: tried again by the next run."""
-    return ImageRecord(
-        path=os.fsencode(task.path),
-        root=os.fsencode(task.root),
-        mount=b"",
-        stat=stat or FileStat(0, 0, 0, 0),
-        digest=b"",
-        outcome=Outcome.FILE_ERROR,
-        reason=reason,
-        retry=True,
-    )
 
 
 def _result(run: _Run, walk: ImageWalk, store: Store, fingerprint: Fingerprint) -> IndexResult:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from facededup.metrics import Metrics
-from facededup.store.base import Fingerprint
+from facededup.store.base import Fingerprint, Repair
 from facededup.types import Cluster, Face, Match, Pair, Unencoded
 
 
@@ -138,6 +138,78 @@ class SearchResult:
     faces: tuple[Face, ...]
     matches: tuple[Match, ...]
     metrics: Metrics
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VerifyResult:
+    """What `verify` saw.
+
+    Attributes:
+        store: Its location.
+        problems: What was wrong, a sentence each; empty for a sound store.
+        checked_bytes: Size, sidecar files included.
+        seconds: Of the check, without the repair.
+        repair: What was kept and lost, None where nothing was repaired.
+    """
+
+    store: str
+    problems: tuple[str, ...]
+    checked_bytes: int
+    seconds: float
+    repair: Repair | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ForgetResult:
+    """What `forget` removed, or would remove.
+
+    Attributes:
+        store: Its location.
+        dry_run: True if nothing was removed.
+        images: Images removed.
+        faces: Faces and embeddings removed.
+        pairs: Stored pairs removed with them.
+        clusters: Stored clusters removed with them; the next `find` rebuilds them from the faces left.
+        copies_left: Removed images whose bytes, and so whose faces, other images still have.
+        other_files: Damaged files that a repair kept; they may still hold what was removed.
+    """
+
+    store: str
+    dry_run: bool
+    images: int
+    faces: int
+    pairs: int
+    clusters: int
+    copies_left: int
+    other_files: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PackResult:
+    """What `pack` did. Sizes include sidecar files."""
+
+    store: str
+    bytes_before: int
+    bytes_after: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MoveResult:
+    """What `move_root` did.
+
+    Attributes:
+        store: Its location.
+        old: The folder as the store knew it, absolute.
+        new: The same folder now, absolute.
+        images: Images that have new paths.
+        unchanged: Of these, files with the recorded size and time; `index` reads the others again.
+    """
+
+    store: str
+    old: str
+    new: str
+    images: int
+    unchanged: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

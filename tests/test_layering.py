@@ -33,6 +33,7 @@ LAYERS = (
     "indexing",
     "finding",
     "lookup",
+    "maintenance",
     "report",
     "api",
     "cli",

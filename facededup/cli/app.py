@@ -10,6 +10,7 @@ import facededup
 from facededup.cli.command import Command
 from facededup.cli.demo import demo
 from facededup.cli.jobs import find, index, run
+from facededup.cli.maintenance import forget, store_commands, verify
 from facededup.cli.overview import models, status
 from facededup.cli.search import search
 
@@ -29,10 +30,13 @@ for _body, _example in (
     (run, "facededup run photos --json findings.json --metrics metrics.json"),
     (search, "facededup search somebody.jpg -k 5"),
     (status, "facededup status"),
+    (verify, "facededup verify"),
+    (forget, "facededup forget --missing --dry-run"),
     (models, "facededup models"),
     (demo, "facededup demo"),
 ):
     app.command(cls=Command, epilog=f"Example: {_example}")(_body)
+app.add_typer(store_commands, name="store")
 
 
 def _print_version(wanted: bool) -> None:

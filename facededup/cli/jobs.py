@@ -23,7 +23,7 @@ from facededup.cli.options import (
     WorkerOptions,
     takes,
 )
-from facededup.errors import InterruptedRunError
+from facededup.errors import InterruptedRunError, UsageError
 
 if TYPE_CHECKING:
     from facededup.metrics import Metrics
@@ -37,8 +37,18 @@ _INDEXING = (StoreOptions, EncoderOptions, ReadingOptions, DeviceOptions, Engine
 _FINDING = (SearchOptions, JsonOptions, CsvOptions)
 
 
+Roots = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--root",
+        metavar="OLD=NEW",
+        help="The folder OLD of earlier runs is NEW now: keep its images, read none again. May be repeated.",
+    ),
+]
+
+
 @takes(*_INDEXING, ResetIndexOptions, MetricsOptions)
-def index(request: Request, paths: Paths) -> None:
+def index(request: Request, paths: Paths, *, root: Roots = None) -> None:
     """Find images and store the faces of the new ones.
 
     Changed images are read again, moved ones keep their embedding, and the rest is left alone. Images that
@@ -47,6 +57,14 @@ def index(request: Request, paths: Paths) -> None:
     """
     from facededup import api
 
+    for pair in root or []:
+        old, mark, new = pair.partition("=")
+        if not (old and mark and new):
+            raise UsageError(f"--root takes OLD=NEW, two folders, not {pair!r}")
+        moved = api.move_root(old, new, settings=request.settings)
+        request.out.print(
+            f"moved  {moved.images:,} images to their new paths ({moved.unchanged:,} look unchanged)"
+        )
     result = api.index(paths, settings=request.settings, progress=request.progress)
     write_metrics(request, result.metrics)
     show_index(request, result)

@@ -7,12 +7,14 @@ not UTF-8 survives as surrogate escapes.
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import asdict
 from typing import Any, TextIO
 
 from facededup.models.catalog import ModelDescription
 from facededup.report.files import writing
-from facededup.results import FindResult, ImageCounts, SearchResult, StoreStatus
+from facededup.results import FindResult, ForgetResult, ImageCounts, SearchResult, StoreStatus, VerifyResult
 from facededup.types import Box, Cluster, FaceRef, Pair, Unencoded
 
 
@@ -97,6 +99,27 @@ def status_document(status: StoreStatus) -> dict[str, Any]:
         "last_run": _plain(status.last_run),
         "findings": _plain(status.findings),
     }
+
+
+def verify_document(result: VerifyResult) -> dict[str, Any]:
+    """The document of `verify --json`, schema facededup/verify/1."""
+    repair = result.repair
+    return {
+        "schema": "facededup/verify/1",
+        "store": result.store,
+        "sound": not result.problems,
+        "problems": list(result.problems),
+        "checked_bytes": result.checked_bytes,
+        "seconds": result.seconds,
+        "repair": None
+        if repair is None
+        else {**asdict(repair), "lost": [os.fsdecode(path) for path in repair.lost]},
+    }
+
+
+def forget_document(result: ForgetResult) -> dict[str, Any]:
+    """The document of `forget --json`, schema facededup/forget/1."""
+    return {"schema": "facededup/forget/1", **asdict(result)}
 
 
 def models_document(models: Iterable[ModelDescription]) -> dict[str, Any]:

@@ -19,7 +19,7 @@ from facededup.types import Face, FileStat, Floats, Outcome
 
 FORMAT = 1
 DIGEST_BYTES = 32
-"""SHA-256 of the file's bytes; 32 zero bytes in a table, b"" in a record, for a file that could not be read."""
+"""SHA-256 of the file's bytes; 32 zero bytes in a table, b"" in a record, for a file that was not read."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -223,6 +223,31 @@ class ClusterTable:
         return len(self.key)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Repair:
+    """What a repair of a damaged store kept and lost.
+
+    Attributes:
+        images: Images kept, those of `lost` included.
+        faces: Embeddings kept.
+        lost: Paths of the images that must be indexed again; they are FILE_ERROR until then.
+        nameless: Images of which not even the path is left; `index` finds their files as new ones.
+        gaps: Places of the journal where committed batches are missing.
+        findings_kept: False where there were findings that had to go; run `find` again.
+        decisions_kept: False where there were decisions that had to go.
+        kept_as: The damaged file under its new name.
+    """
+
+    images: int
+    faces: int
+    lost: tuple[bytes, ...]
+    nameless: int
+    gaps: int
+    findings_kept: bool
+    decisions_kept: bool
+    kept_as: str
+
+
 class Findings(Protocol):
     """The stored result of the last `find`. Pairs are between contents: copies are expanded on output."""
 
@@ -288,7 +313,7 @@ class FindingsWriter(Protocol):
         """Reads back what was appended so far, in bounded blocks; may be called again and again."""
 
     def finish(self, meta: Mapping[str, Any], clusters: ClusterTable) -> None:
-        """Puts pairs, clusters and meta into the store in one atomic step, in place of the findings before."""
+        """Puts pairs, clusters and meta into the store in one atomic step, for the findings before."""
 
 
 class Writer(Protocol):
@@ -313,6 +338,16 @@ class Writer(Protocol):
 
     def drop_findings(self) -> None:
         """Removes the findings."""
+
+    def pack(self) -> None:
+        """Writes the store anew, as one file without anything that was removed.
+
+        Pairs and clusters that name a face which is gone go with it.
+
+        Raises:
+            StoreWriteError: It could not be written; the store is as it was.
+            DamagedStoreError: The store is damaged, and stays as it is.
+        """
 
     def __enter__(self) -> Self: ...
 
@@ -358,3 +393,21 @@ class Store(Protocol):
 
     def disk_bytes(self) -> int:
         """Bytes the store takes, sidecar files included."""
+
+    def check(self) -> list[str]:
+        """Reads the whole store; what is wrong, a sentence each, nothing for a sound store.
+
+        Raises:
+            StoreNotFoundError: There is none.
+            NewerFormatError: It was made by a later version.
+        """
+
+    def repair(self) -> Repair:
+        """Puts a sound store with all that is intact in the place of a damaged one, in one atomic step.
+
+        Raises:
+            DamagedStoreError: Nothing can be kept; the store is left as it is.
+            StoreNotFoundError: There is none.
+            StoreLockedError: Another process is writing to it.
+            StoreWriteError: The new store cannot be written; the old one is untouched.
+        """

@@ -72,7 +72,8 @@ def reading(path: str) -> Iterator[None]:
         yield
     except (OSError, KeyError, ValueError, TypeError, AttributeError, RuntimeError, OverflowError) as exc:
         raise DamagedStoreError(
-            f"{path!r} is damaged, or is no store of facededup; restore it from a backup or choose another"
+            f"{path!r} is damaged, or is no store of facededup; "
+            "run `facededup verify`, restore it from a backup, or choose another"
         ) from exc
 
 
@@ -94,7 +95,7 @@ class BaseFile:
             self._file = h5py.File(path, "r", locking=False)
         try:
             with reading(path):
-                self.header = self._read_header()
+                self.header = read_header(path, self._file)
                 self._embeddings = self._file["embeddings"]
                 self._checksums = self._file["checksums/embeddings"][:]
                 self._refuse_misshapen()
@@ -149,7 +150,7 @@ class BaseFile:
             for block in range(start // BLOCK, -(-stop // BLOCK)):
                 if not self._checked[block]:
                     rows: Floats = self._embeddings[block * BLOCK : (block + 1) * BLOCK]
-                    if zlib.crc32(rows) != self._checksums[block]:
+                    if zlib.crc32(rows.data) != self._checksums[block]:
                         raise ValueError(f"checksum of embeddings block {block}")
                     self._checked[block] = True
                     if start == block * BLOCK and stop <= start + BLOCK:
@@ -164,22 +165,6 @@ class BaseFile:
     def close(self) -> None:
         """Lets the file go."""
         self._file.close()
-
-    def _read_header(self) -> Header:
-        attributes = self._file.attrs
-        version = int(attributes["format"])
-        if version > FORMAT:
-            raise NewerFormatError(
-                f"the store {self._path!r} was made by a later version of facededup; update facededup"
-            )
-        return Header(
-            uuid=bytes.fromhex(attributes["uuid"]),
-            generation=int(attributes["generation"]),
-            fingerprint=Fingerprint(**json.loads(attributes["fingerprint"])),
-            info=json.loads(attributes["info"]),
-            next_image_id=int(attributes["next_image_id"]),
-            next_face_id=int(attributes["next_face_id"]),
-        )
 
     def _refuse_misshapen(self) -> None:
         columns = [name for name in (*IMAGE_COLUMNS, "path", "reason") if not self._is_older_than(name)]
@@ -207,6 +192,28 @@ class BaseFile:
 
     def _column(self, name: str) -> Array:
         return read_column(self._file, name)
+
+
+def read_header(path: str, file: h5py.File) -> Header:
+    """The attributes of a file's root.
+
+    Raises:
+        NewerFormatError: A later version made it.
+        Exception: Whatever h5py and json raise on a damaged file; wrap the call in `reading`.
+    """
+    attributes = file.attrs
+    if int(attributes["format"]) > FORMAT:
+        raise NewerFormatError(
+            f"the store {path!r} was made by a later version of facededup; update facededup"
+        )
+    return Header(
+        uuid=bytes.fromhex(attributes["uuid"]),
+        generation=int(attributes["generation"]),
+        fingerprint=Fingerprint(**json.loads(attributes["fingerprint"])),
+        info=json.loads(attributes["info"]),
+        next_image_id=int(attributes["next_image_id"]),
+        next_face_id=int(attributes["next_face_id"]),
+    )
 
 
 def refuse_unreadable(path: str) -> None:

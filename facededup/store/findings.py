@@ -9,10 +9,12 @@ from typing import Any
 
 import h5py
 import numpy as np
+from numpy.typing import NDArray
 
 from facededup.store.base import ClusterTable, PairBlock
 from facededup.store.basefile import new_file, read_column, reading, write_column
 from facededup.store.files import NewFile, writing
+from facededup.types import Array
 
 _BUFFER_PAIRS = 1 << 20
 _CHUNK_PAIRS = 1 << 16
@@ -91,20 +93,8 @@ class Hdf5FindingsWriter:
         with writing(path):
             self._target = NewFile(temporary, path)
         self._file = new_file(self._target)
-        face_id = "<u4" if next_face_id <= 1 << 32 else "<i8"
-        kinds = {"a": face_id, "b": face_id, "cosine": "<f8", "new": "|b1"}
         with self._target.filling(path):
-            self._columns = {
-                name: self._file.create_dataset(
-                    f"findings/pairs/{name}",
-                    (0,),
-                    kind,
-                    maxshape=(None,),
-                    chunks=(_CHUNK_PAIRS,),
-                    fletcher32=True,
-                )
-                for name, kind in kinds.items()
-            }
+            self._columns = _create_columns(self._file, next_face_id)
         self._stored = 0
         self._buffer: list[PairBlock] = []
         self._buffered = 0
@@ -128,11 +118,7 @@ class Hdf5FindingsWriter:
         """See `base.FindingsWriter`."""
         self._spill()
         with self._target.filling(self._path):
-            group = self._file["findings"]
-            group.attrs["meta"] = json.dumps(dict(meta))
-            for name in _CLUSTER_COLUMNS:
-                write_column(group, f"clusters/{name}", getattr(clusters, name))
-            write_column(group, "clusters/key", np.array(clusters.key, "S12"))
+            _write_rest(self._file["findings"], meta, clusters)
         self._complete(self._target, self._file)
 
     def abandon(self) -> None:
@@ -143,12 +129,65 @@ class Hdf5FindingsWriter:
     def _spill(self) -> None:
         if not self._buffered:
             return
-        stop = self._stored + self._buffered
         with self._target.filling(self._path):
             for name, column in self._columns.items():
-                column.resize((stop,))
-                column[self._stored :] = np.concatenate([getattr(block, name) for block in self._buffer])
-        self._stored, self._buffered, self._buffer = stop, 0, []
+                _extend(column, np.concatenate([getattr(block, name) for block in self._buffer]))
+        self._stored, self._buffered, self._buffer = self._stored + self._buffered, 0, []
+
+
+def copy_living(findings: Hdf5Findings, file: h5py.File, ids: NDArray[np.int64]) -> None:
+    """Writes findings into a new file, without the pairs and clusters that name a face which is gone.
+
+    Args:
+        findings: To be copied.
+        file: Open for writing.
+        ids: Of the faces that are left, ascending.
+
+    Raises:
+        DamagedStoreError: The findings are damaged.
+    """
+    columns = _create_columns(file, int(ids[-1]) + 1 if len(ids) else 0)
+    for start in range(0, findings.pair_count, _BUFFER_PAIRS):
+        block = findings.pairs(start, start + _BUFFER_PAIRS)
+        living = np.isin(block.a, ids) & np.isin(block.b, ids)
+        for name, column in columns.items():
+            _extend(column, getattr(block, name)[living])
+    clusters = findings.clusters
+    sizes = np.diff(clusters.offsets)
+    number = np.repeat(np.arange(len(clusters)), sizes)
+    whole = np.bincount(number[np.isin(clusters.members, ids)], minlength=len(clusters)) == sizes
+    left = ClusterTable(
+        key=[key for key, kept in zip(clusters.key, whole.tolist(), strict=True) if kept],
+        offsets=np.concatenate([[0], np.cumsum(sizes[whole])]).astype(np.int64),
+        members=clusters.members[whole[number]],
+        min_cosine=clusters.min_cosine[whole],
+        new=clusters.new[whole],
+    )
+    _write_rest(file["findings"], findings.meta, left)
+
+
+def _create_columns(file: h5py.File, next_face_id: int) -> dict[str, h5py.Dataset]:
+    face_id = "<u4" if next_face_id <= 1 << 32 else "<i8"
+    kinds = {"a": face_id, "b": face_id, "cosine": "<f8", "new": "|b1"}
+    return {
+        name: file.create_dataset(
+            f"findings/pairs/{name}", (0,), kind, maxshape=(None,), chunks=(_CHUNK_PAIRS,), fletcher32=True
+        )
+        for name, kind in kinds.items()
+    }
+
+
+def _extend(column: h5py.Dataset, values: Array) -> None:
+    start = column.shape[0]
+    column.resize((start + len(values),))
+    column[start:] = values
+
+
+def _write_rest(group: h5py.Group, meta: Mapping[str, Any], clusters: ClusterTable) -> None:
+    group.attrs["meta"] = json.dumps(dict(meta))
+    for name in _CLUSTER_COLUMNS:
+        write_column(group, f"clusters/{name}", getattr(clusters, name))
+    write_column(group, "clusters/key", np.array(clusters.key, "S12"))
 
 
 def _read_pairs(columns: Mapping[str, h5py.Dataset], start: int, stop: int) -> PairBlock:

@@ -21,12 +21,13 @@ from types import TracebackType
 from typing import Any, Self
 
 import h5py
+import numpy as np
 
 from facededup.errors import DamagedStoreError, FacededupError, JobError
-from facededup.store.base import Batch, FaceTable, Fingerprint, ImageTable
+from facededup.store.base import Batch, FaceTable, Fingerprint, ImageTable, Repair
 from facededup.store.basefile import BLOCK, BaseFile, Header, new_file, refuse_unreadable, write_base
 from facededup.store.files import NewFile, flush_folder, remove, writing
-from facededup.store.findings import Hdf5Findings, Hdf5FindingsWriter
+from facededup.store.findings import Hdf5Findings, Hdf5FindingsWriter, copy_living
 from facededup.store.journal import (
     BATCH,
     DROP_FINDINGS,
@@ -100,6 +101,11 @@ class Hdf5Snapshot:
     def faces(self) -> FaceTable:
         """See `base.Snapshot`."""
         return self._replay.faces if self._replay else self._base.faces
+
+    @property
+    def has_lost_faces(self) -> bool:
+        """Whether faces of the file below the journal are gone by now."""
+        return self._replay is not None and not np.isin(self._base.faces.id, self.faces.id).all()
 
     @property
     def next_image_id(self) -> int:
@@ -213,12 +219,7 @@ class Hdf5Writer:
         self._journal.append(DROP_FINDINGS, b"")
 
     def pack(self) -> None:
-        """Folds the journal into the store's file, so that one file holds everything.
-
-        Raises:
-            StoreWriteError: The new file could not be written; the old one and its journal are untouched.
-            DamagedStoreError: The old file is damaged, and stays as it is.
-        """
+        """Folds the journal into the store's file, so that one file holds everything; see `base.Writer`."""
         with writing(self._path):
             target = NewFile(self._path + ".new", self._path)
         try:
@@ -226,7 +227,9 @@ class Hdf5Writer:
             try:
                 with Hdf5Snapshot(self._path) as now, target.filling(self._path):
                     findings = now.findings_group()
-                    if findings is not None:
+                    if findings is not None and now.has_lost_faces:
+                        copy_living(Hdf5Findings(self._path, findings), file, now.faces.id)
+                    elif findings is not None:
                         findings.file.copy(findings, file, "findings")
                 self._replace_base(target, file)
             finally:
@@ -402,6 +405,18 @@ class Hdf5Store:
             with suppress(OSError):
                 total += os.path.getsize(name)
         return total
+
+    def check(self) -> list[str]:
+        """See `base.Store`."""
+        from facededup.store.integrity import check
+
+        return check(self._path)
+
+    def repair(self) -> Repair:
+        """See `base.Store`."""
+        from facededup.store.salvage import repair
+
+        return repair(self._path)
 
 
 def _open_pair(path: str) -> tuple[BaseFile, JournalReader | None]:

@@ -6,8 +6,9 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from facededup.errors import FacededupError
+from facededup.errors import DamagedStoreError
 from facededup.store.hdf5 import Hdf5Snapshot
+from facededup.types import Outcome
 
 _PAIRS = 1 << 20
 _NORM_TOLERANCE = 1e-3
@@ -18,6 +19,11 @@ def check(path: str) -> list[str]:
 
     Returns:
         What is wrong, a sentence each; nothing for a sound store.
+
+    Raises:
+        StoreNotFoundError: There is none.
+        NewerFormatError: A later version made it.
+        JobError: It may not be read.
     """
     problems: list[str] = []
     try:
@@ -25,32 +31,45 @@ def check(path: str) -> list[str]:
             for look in (_images, _faces, _embeddings, _findings):
                 try:
                     problems.extend(look(snapshot))
-                except FacededupError as exc:
-                    problems.append(f"{look.__name__.strip('_')}: {exc}")
-    except FacededupError as exc:
+                except DamagedStoreError as exc:
+                    problems.append(f"{look.__name__.strip('_')}: {exc.__cause__ or exc}")
+    except DamagedStoreError as exc:
         problems.append(str(exc))
     return problems
 
 
 def _images(snapshot: Hdf5Snapshot) -> Iterator[str]:
     images = snapshot.images
-    if len(images) and not (np.all(np.diff(images.id) > 0) and images.id[-1] < snapshot.next_image_id):
+    if len(images) and not (np.all(np.diff(images.id) > 0) and images.id[0] >= 0):
         yield "images: the ids do not ascend"
+    if len(images) and images.id[-1] >= snapshot.next_image_id:
+        yield "images: an id was not given yet"
     if len(set(images.path)) != len(images):
         yield "images: a path is there twice"
+    if not np.isin(images.outcome, [outcome.value for outcome in Outcome]).all():
+        yield "images: an outcome is none of those known"
+    if len(images) and not 0 <= images.root.min() <= images.root.max() < len(images.roots):
+        yield "images: an image has no root"
 
 
 def _faces(snapshot: Hdf5Snapshot) -> Iterator[str]:
     faces, images = snapshot.faces, snapshot.images
-    if len(faces) and not (np.all(np.diff(faces.id) > 0) and faces.id[-1] < snapshot.next_face_id):
+    if len(faces) == 0:
+        return
+    if not (np.all(np.diff(faces.id) > 0) and faces.id[0] >= 0 and faces.id[-1] < snapshot.next_face_id):
         yield "faces: the ids do not ascend"
     if not np.array_equal(images.first[faces.image], faces.image):
         yield "faces: a face does not point to the first image of its content"
+    begins = np.diff(faces.image, prepend=-1) != 0
+    if not np.array_equal(faces.number == 0, begins) or (np.diff(faces.number)[~begins[1:]] != 1).any():
+        yield "faces: the faces of a content are not numbered from 0"
 
 
 def _embeddings(snapshot: Hdf5Snapshot) -> Iterator[str]:
     for number, rows in enumerate(snapshot.embedding_blocks()):
-        if not np.all(np.abs(np.linalg.norm(rows, axis=1) - 1) < _NORM_TOLERANCE):
+        squares = np.einsum("ij,ij->i", rows, rows)
+        # Written this way round, what is not a number fails too.
+        if not np.all(np.abs(squares - 1) < 2 * _NORM_TOLERANCE):
             yield f"embeddings: block {number} is not L2-normalised"
 
 
@@ -60,8 +79,12 @@ def _findings(snapshot: Hdf5Snapshot) -> Iterator[str]:
         return
     for start in range(0, findings.pair_count, _PAIRS):
         block = findings.pairs(start, min(start + _PAIRS, findings.pair_count))
-        if not np.all(block.a < block.b):
+        if not (np.all(block.a >= 0) and np.all(block.a < block.b)):
             yield "findings: a pair is not in order"
             break
-    if len(findings.clusters) and findings.clusters.members.max() >= snapshot.next_face_id:
+        if block.b.max() >= snapshot.next_face_id:
+            yield "findings: a pair has a face that never was"
+            break
+    members = findings.clusters.members
+    if len(members) and not 0 <= members.min() <= members.max() < snapshot.next_face_id:
         yield "findings: a cluster has a face that never was"

@@ -73,10 +73,7 @@ class JournalReader:
             self.uuid, self.generation = b"", -1
             self.was_begun = self._read_header()
             self.records: list[Record] = []
-            self.end = _HEADER.size
-            while (record := self._record_at(self.end)) is not None:
-                self.records.append(record)
-                self.end = record.start + record.length + _CHECK_BYTES
+            self.end = self._follow(_HEADER.size)
             self._refuse_gap()
         except BaseException:
             self.close()
@@ -118,7 +115,8 @@ class JournalReader:
                 return True
         if self._size > _HEADER.size:
             raise DamagedStoreError(
-                f"the journal {self._path!r} has a damaged header; restore it from a backup"
+                f"the journal {self._path!r} has a damaged header; "
+                "run `facededup verify --repair`, or restore it from a backup"
             )
         # No record was ever committed to it: that waits for the header to be on the disk.
         return False
@@ -139,22 +137,63 @@ class JournalReader:
             return None
         return Record(kind, start, length)
 
+    def _follow(self, place: int) -> int:
+        """Takes the valid records from an offset on; the offset behind the last of them."""
+        while (record := self._record_at(place)) is not None:
+            self.records.append(record)
+            place = record.start + record.length + _CHECK_BYTES
+        return place
+
     def _refuse_gap(self) -> None:
-        """Looks for a valid record behind the first bad one."""
-        place = self.end + 1
+        if self._find_record(self.end + 1) is not None:
+            raise DamagedStoreError(
+                f"the journal {self._path!r} is damaged at byte {self.end}: later records are whole; "
+                "run `facededup verify --repair`, or restore it from a backup"
+            )
+
+    def _find_record(self, place: int) -> int | None:
+        """The offset of the first valid record at or behind one."""
         while place < self._size:
             window = self.read(place, _SEARCH_BYTES)
             found = window.find(_MARKER)
             while found >= 0:
                 if self._record_at(place + found) is not None:
-                    raise DamagedStoreError(
-                        f"the journal {self._path!r} is damaged at byte {self.end}: later records are whole; "
-                        "restore it from a backup"
-                    )
+                    return place + found
                 found = window.find(_MARKER, found + 1)
             if len(window) < len(_MARKER):
                 break
             place += len(window) - len(_MARKER) + 1
+        return None
+
+
+class RescuedJournal(JournalReader):
+    """All valid records of a journal, also behind damage.
+
+    Args:
+        path: Of the journal.
+        uuid: Of the store, 16 bytes; with the next it stands in for a damaged header.
+        generation: Of the store's file.
+
+    Attributes:
+        gaps: How often records are missing between valid ones; a torn tail is no gap.
+
+    Raises:
+        FileNotFoundError: There is no journal.
+        OSError: It cannot be read.
+    """
+
+    def __init__(self, path: str, uuid: bytes, generation: int) -> None:
+        self._file = open(path, "rb", buffering=0)  # noqa: SIM115 - held until `close`
+        self._path = path
+        self._size = os.fstat(self._file.fileno()).st_size
+        self._header = _pack_header(uuid, generation)
+        self.uuid, self.generation, self.was_begun = uuid, generation, True
+        self.records = []
+        self.gaps = 0
+        self.end = self._follow(_HEADER.size)
+        while (place := self._find_record(self.end + 1)) is not None:
+            self.gaps += 1
+            self.end = self._follow(place)
 
 
 class Journal:
@@ -175,8 +214,7 @@ class Journal:
     def __init__(self, store: str, path: str, uuid: bytes, generation: int, end: int | None) -> None:
         self._store = store
         self._path = path
-        head = _HEADER.pack(_MAGIC, FORMAT, generation, uuid, 0)[:-4]
-        self._header = head + struct.pack("<I", zlib.crc32(head))
+        self._header = _pack_header(uuid, generation)
         self._file: io.FileIO | None = None
         self._broken = False
         self.size = 0
@@ -248,6 +286,11 @@ class Journal:
             disk.truncate(self._file.fileno(), size)
             disk.flush(self._file.fileno())
         self.size = size
+
+
+def _pack_header(uuid: bytes, generation: int) -> bytes:
+    head = _HEADER.pack(_MAGIC, FORMAT, generation, uuid, 0)[:-4]
+    return head + struct.pack("<I", zlib.crc32(head))
 
 
 def _checksum(header: bytes, offset: int, head: bytes, payload: bytes | memoryview) -> bytes:

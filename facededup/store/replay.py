@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Sequence
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from facededup.store.basefile import BLOCK, BaseFile
+from facededup.store.base import FaceTable, ImageTable
+from facededup.store.basefile import BLOCK, Header
 from facededup.store.journal import JournalReader, Record, unpack_arrays
 from facededup.store.tables import Tables
 from facededup.types import Floats
@@ -17,8 +19,31 @@ _SLAB = 16 * BLOCK
 """Rows read at a time where some of them are gone."""
 
 
+class Below(Protocol):
+    """What lies below the journal: `basefile.BaseFile`, or what is left of one."""
+
+    header: Header
+
+    @property
+    def images(self) -> ImageTable:
+        """All images."""
+
+    @property
+    def faces(self) -> FaceTable:
+        """All faces."""
+
+    @property
+    def face_count(self) -> int:
+        """Rows of the embeddings."""
+
+    def embeddings(self, start: int, stop: int) -> Floats:
+        """Rows start to stop."""
+
+
 class Replay:
-    """Tables and embeddings after the given batches. Embeddings are read from the two files when asked for.
+    """Tables and embeddings after the given batches, which are the journal's.
+
+    Embeddings are read from the two files when asked for.
 
     Attributes:
         images: After the last batch.
@@ -27,7 +52,7 @@ class Replay:
         next_face_id: Likewise.
     """
 
-    def __init__(self, base: BaseFile, journal: JournalReader, batches: Sequence[Record]) -> None:
+    def __init__(self, base: Below, journal: JournalReader | None, batches: Sequence[Record]) -> None:
         self._base = base
         self._journal = journal
         tables = Tables(base.images, base.faces, base.header.next_image_id, base.header.next_face_id)
@@ -35,6 +60,7 @@ class Replay:
         self._starts = [base.face_count]
         self._offsets = []
         for record in batches:
+            assert journal is not None
             arrays = unpack_arrays(journal.payload(record))
             tables.apply(arrays)
             self._starts.append(self._starts[-1] + len(arrays["embeddings"]))
@@ -74,5 +100,6 @@ class Replay:
     def _of_batch(self, batch: int) -> Floats:
         count = self._starts[batch + 1] - self._starts[batch]
         dimension = self._base.header.fingerprint.dimension
+        assert self._journal is not None
         data = self._journal.read(self._offsets[batch], count * dimension * 4)
         return np.frombuffer(data, "<f4").reshape(count, dimension)

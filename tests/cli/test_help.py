@@ -14,7 +14,18 @@ COMMANDS = sorted(GROUP.commands)
 
 
 def test_the_commands():
-    assert COMMANDS == ["demo", "find", "index", "models", "run", "search", "status"]
+    assert COMMANDS == [
+        "demo",
+        "find",
+        "forget",
+        "index",
+        "models",
+        "run",
+        "search",
+        "status",
+        "store",
+        "verify",
+    ]
 
 
 @pytest.mark.parametrize("name", COMMANDS)

@@ -13,8 +13,8 @@ from facededup.store.integrity import check
 
 def block(seed, count):
     rng = np.random.default_rng(seed)
-    a = rng.integers(0, 1000, count)
-    return PairBlock(a, a + rng.integers(1, 50, count), rng.uniform(-1, 1, count), rng.random(count) < 0.5)
+    a = rng.integers(0, 5, count)
+    return PairBlock(a, rng.integers(a + 1, 6), rng.uniform(-1, 1, count), rng.random(count) < 0.5)
 
 
 def join(blocks):

@@ -60,7 +60,7 @@ def test_findings_are_replaced_in_one_step(store):
             number = findings.meta["number"]
             assert number in (last, last + 1 if finished else first)
             assert findings.clusters.key == [f"{number:012d}"]
-            assert findings.pairs(0, findings.pair_count).b.tolist() == pairs(number).b.tolist()
+            assert findings.pairs(0, findings.pair_count).cosine.tolist() == pairs(number).cosine.tolist()
             first = int(snapshot.images.path[-1].split(b"/")[-1].split(b"-")[0]) + 1
         last = number
         assert check(store.path) == []

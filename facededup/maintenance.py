@@ -1,0 +1,268 @@
+"""The pipelines that look after a store: verify, repair, forget, pack, and following a root that moved."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from datetime import UTC, datetime
+from glob import escape, glob
+
+import numpy as np
+from numpy.typing import NDArray
+
+from facededup.errors import PathNotFoundError, UsageError
+from facededup.identity import KnownImages
+from facededup.images.read import file_stat
+from facededup.images.walk import find_mount
+from facededup.results import ForgetResult, MoveResult, PackResult, VerifyResult
+from facededup.store.base import Batch, ImageRecord, ImageTable, Snapshot
+from facededup.store.opener import open_store
+from facededup.types import FileStat, Outcome
+
+_SECONDS_A_DAY = 86_400
+_BATCH_IMAGES = 1 << 16
+_PAIRS = 1 << 20
+
+
+def verify_store(location: str, *, repair: bool) -> VerifyResult:
+    """Reads every byte of a store that means something, and repairs it if that is wanted and needed.
+
+    Args:
+        location: The store's.
+        repair: Put what is intact in the place of a damaged store, which is kept under another name.
+
+    Raises:
+        StoreNotFoundError: There is none.
+        NewerFormatError: It was made by a later version.
+        DamagedStoreError: It is to be repaired, and nothing of it can be kept.
+        StoreLockedError: It is to be repaired, and another process is writing to it.
+        StoreWriteError: It is to be repaired, and cannot be written.
+    """
+    started = time.perf_counter()
+    store = open_store(location)
+    checked = store.disk_bytes()
+    problems = store.check()
+    seconds = time.perf_counter() - started
+    return VerifyResult(
+        store=store.location,
+        problems=tuple(problems),
+        checked_bytes=checked,
+        seconds=seconds,
+        repair=store.repair() if repair and problems else None,
+    )
+
+
+def forget_images(
+    location: str,
+    paths: Sequence[str],
+    *,
+    missing: bool = False,
+    older_than: float | None = None,
+    dry_run: bool = False,
+) -> ForgetResult:
+    """Removes images and everything derived from them, so that their bytes are in no file of the store.
+
+    What is given adds up: with `missing` and `older_than`, those of the images under the paths that are
+    both. The store remembers when and how many, not which.
+
+    Args:
+        location: The store's.
+        paths: Images, and folders for everything below them, whether or not they still exist; none for all.
+        missing: Only images whose file is gone while the folder it was found under can be reached.
+        older_than: Only images that were first indexed more than this many days ago.
+        dry_run: Count, and remove nothing.
+
+    Raises:
+        UsageError: Nothing says which images.
+        PathNotFoundError: The store has no image at or below one of the paths; nothing was removed.
+        StoreNotFoundError: There is no store.
+        StoreLockedError: Another process is writing to it.
+        StoreWriteError: It cannot be written; run it again to finish.
+    """
+    if not (paths or missing or older_than is not None):
+        raise UsageError("forget needs to know which images: give paths, --missing or --older-than")
+    if older_than is not None and older_than < 0:
+        raise UsageError(f"--older-than must be 0 days or more, not {older_than:g}")
+    store = open_store(location)
+    if dry_run:
+        with store.snapshot() as snapshot:
+            chosen = _choose(snapshot.images, paths, missing=missing, older_than=older_than)
+            return _count(snapshot, chosen, location, dry_run=True)
+    with store.writer() as writer:
+        images = writer.snapshot.images
+        chosen = _choose(images, paths, missing=missing, older_than=older_than)
+        result = _count(writer.snapshot, chosen, location, dry_run=False)
+        if len(chosen):
+            writer.commit(Batch(removed=tuple(images.path[row] for row in chosen.tolist())))
+            audit = {
+                "at": datetime.now(UTC).isoformat(timespec="seconds"),
+                "images": result.images,
+                "faces": result.faces,
+            }
+            writer.record({"forgotten": [*writer.snapshot.info.get("forgotten", []), audit]})
+        # Even if there is nothing to remove: a run that was killed may have left it in the journal.
+        writer.pack()
+    return result
+
+
+def pack_store(location: str) -> PackResult:
+    """Writes a store anew as one file without gaps.
+
+    Raises:
+        StoreNotFoundError: There is none.
+        DamagedStoreError: It is damaged, and stays as it is.
+        StoreLockedError: Another process is writing to it.
+        StoreWriteError: It cannot be written, and is as it was.
+    """
+    store = open_store(location)
+    with store.writer() as writer:
+        before = store.disk_bytes()
+        writer.pack()
+    return PackResult(store=store.location, bytes_before=before, bytes_after=store.disk_bytes())
+
+
+def follow_root(location: str, old: str, new: str) -> MoveResult:
+    """Gives the images under a folder that was moved or mounted elsewhere their new paths.
+
+    No file is read: one with the recorded size and modification time is taken for the same, any other is
+    left to the next `index`.
+
+    Args:
+        location: The store's.
+        old: The folder as the store knows it.
+        new: The same folder now.
+
+    Raises:
+        PathNotFoundError: `new` is no folder, or the store has no image below `old`.
+        StoreNotFoundError: There is no store.
+        StoreLockedError: Another process is writing to it.
+        StoreWriteError: It cannot be written; run it again to finish.
+    """
+    old, new = os.path.abspath(old), os.path.abspath(new)
+    if not os.path.isdir(new):
+        raise PathNotFoundError(f"there is no folder {new!r} that {old!r} could have become")
+    store = open_store(location)
+    with store.writer() as writer:
+        images = writer.snapshot.images
+        below_new = set(_below(images.path, os.fsencode(new)))
+        rows = [row for row in _below(images.path, os.fsencode(old)) if row not in below_new]
+        if not rows:
+            roots = ", ".join(sorted({repr(os.fsdecode(root)) for root, _ in images.roots})) or "none"
+            raise PathNotFoundError(
+                f"the store {location!r} has no image below {old!r}; the folders it knows are: {roots}"
+            )
+        unchanged = 0
+        for start in range(0, len(rows), _BATCH_IMAGES):
+            moved, records, same = _rename(images, rows[start : start + _BATCH_IMAGES], old, new)
+            writer.commit(Batch(moved=moved, images=records))
+            unchanged += same
+    return MoveResult(store=store.location, old=old, new=new, images=len(rows), unchanged=unchanged)
+
+
+def _rename(
+    images: ImageTable, rows: Sequence[int], old: str, new: str
+) -> tuple[tuple[tuple[bytes, bytes], ...], tuple[ImageRecord, ...], int]:
+    """What moves some images from one folder to another, and how many of their files look the same."""
+    moved, records, unchanged = [], [], 0
+    mounts: dict[str, bytes] = {}
+    for row in rows:
+        path = _moved(os.fsdecode(images.path[row]), old, new)
+        root = _moved(os.fsdecode(images.roots[images.root[row]][0]), old, new)
+        if root not in mounts:
+            mounts[root] = os.fsencode(find_mount(root))
+        known = _known_stat(images, row)
+        found = _stat(path)
+        is_same = found is not None and (found.size, found.mtime_ns) == (known.size, known.mtime_ns)
+        unchanged += is_same
+        moved.append((images.path[row], os.fsencode(path)))
+        records.append(
+            ImageRecord(
+                path=os.fsencode(path),
+                root=os.fsencode(root),
+                mount=mounts[root],
+                stat=found if found is not None and is_same else known,
+                digest=images.digest[row].tobytes() if images.digest[row].any() else b"",
+                outcome=Outcome(int(images.outcome[row])),
+                reason=images.reason[row],
+                retry=bool(images.retry[row]),
+                unresolved=bool(images.unresolved[row]),
+                width=int(images.width[row]),
+                height=int(images.height[row]),
+            )
+        )
+    return tuple(moved), tuple(records), unchanged
+
+
+def _moved(path: str, old: str, new: str) -> str:
+    """A path at or below `old` as one below `new`; `new` itself for a root above `old`."""
+    inside = os.path.relpath(path, old)
+    return new if inside == "." or inside.split(os.sep)[0] == ".." else os.path.join(new, inside)
+
+
+def _known_stat(images: ImageTable, row: int) -> FileStat:
+    return FileStat(
+        int(images.size[row]), int(images.mtime_ns[row]), int(images.ctime_ns[row]), int(images.inode[row])
+    )
+
+
+def _stat(path: str) -> FileStat | None:
+    try:
+        return file_stat(os.stat(path))
+    except OSError:
+        return None
+
+
+def _below(paths: Sequence[bytes], folder: bytes) -> Iterator[int]:
+    """Rows of the paths at or below a folder."""
+    inside = folder.rstrip(b"/") + b"/"
+    return (row for row, path in enumerate(paths) if path == folder or path.startswith(inside))
+
+
+def _choose(
+    images: ImageTable, paths: Iterable[str], *, missing: bool, older_than: float | None
+) -> NDArray[np.int64]:
+    """Rows of the images to forget, ascending."""
+    rows = set(range(len(images)))
+    given = [os.path.abspath(path) for path in paths]
+    if given:
+        rows = set()
+        for path in given:
+            found = set(_below(images.path, os.fsencode(path)))
+            if not found:
+                raise PathNotFoundError(f"the store has no image at or below {path!r}; nothing was removed")
+            rows |= found
+    if older_than is not None:
+        limit = time.time() - older_than * _SECONDS_A_DAY
+        rows = {row for row in rows if images.indexed_at[row] < limit}
+    if missing:
+        known = KnownImages(images)
+        rows = {row for row in rows if known.is_gone(row)}
+    return np.array(sorted(rows), np.int64)
+
+
+def _count(snapshot: Snapshot, chosen: NDArray[np.int64], location: str, *, dry_run: bool) -> ForgetResult:
+    images, faces = snapshot.images, snapshot.faces
+    kept = np.ones(len(images), np.bool_)
+    kept[chosen] = False
+    holders = np.bincount(images.first[kept], minlength=len(images))
+    gone = faces.id[holders[faces.image] == 0]
+    pairs = clusters = 0
+    findings = snapshot.findings()
+    if findings is not None and len(gone):
+        for start in range(0, findings.pair_count, _PAIRS):
+            block = findings.pairs(start, start + _PAIRS)
+            pairs += int((np.isin(block.a, gone) | np.isin(block.b, gone)).sum())
+        table = findings.clusters
+        named = np.repeat(np.arange(len(table)), np.diff(table.offsets))[np.isin(table.members, gone)]
+        clusters = len(np.unique(named))
+    return ForgetResult(
+        store=location,
+        dry_run=dry_run,
+        images=len(chosen),
+        faces=len(gone),
+        pairs=pairs,
+        clusters=clusters,
+        copies_left=int((holders[images.first[chosen]] > 0).sum()),
+        other_files=tuple(sorted(glob(escape(os.path.realpath(location)) + ".damaged*"))),
+    )
