@@ -12,7 +12,7 @@ import importlib
 import importlib.util
 import multiprocessing
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -24,15 +24,15 @@ from facededup.models.catalog import HAAR_FILES, DetectorDescription, describe_d
 from facededup.models.weights import deepface_weights_directory, find_weights, locate_weights
 from facededup.types import Box, Face, Pixels
 
-# mtcnn, retinaface and centerface take time in proportion to the pixels; the others scale down by themselves,
-# to at most 640. A face of 20 pixels in such a copy, a fiftieth of the long side, is still found.
+# opencv, mtcnn, fastmtcnn and centerface take time in proportion to the pixels, retinaface up to 1980; the
+# others scale down by themselves, to 640 or less.
 _LONG_SIDE = 1000
 
 # No face, and DeepFace's crop of it may come out empty.
 _SMALLEST = 2
 
 _ENVIRONMENT = {
-    # retina-face takes its engine from it; onnxruntime is always there and starts fastest.
+    # retina-face takes its engine from it; onnxruntime is always there.
     "DEEPFACE_BACKEND_ENGINE": "onnx",
     "TF_USE_LEGACY_KERAS": "1",
     "TF_CPP_MIN_LOG_LEVEL": "3",
@@ -137,7 +137,8 @@ def _open_client(detector: DetectorDescription) -> Any:
         os.environ["CUDA_VISIBLE_DEVICES"] = "-1"
     try:
         with _environment():
-            return _open_dlib() if detector.name == "dlib" else _open_registered(detector.name)
+            own = _OPENERS.get(detector.name)
+            return own() if own else _open_registered(detector.name)
     except FacededupError:
         raise
     except Exception as exc:  # DeepFace's errors and those of the frameworks share no base class
@@ -166,6 +167,39 @@ def _open_dlib() -> Any:
         "sp": dlib.shape_predictor(find_weights("shape_predictor_5_face_landmarks.dat")),
     }
     return client
+
+
+def _open_opencv() -> Any:
+    client = _open_registered("opencv")
+    if any(cascade.empty() for cascade in client.model.values()):
+        # DeepFace would take it for a picture without a face, each time.
+        raise ValueError("one of its cascade files is damaged; delete it and download it again")
+    return client
+
+
+def _open_retinaface() -> Any:
+    """DeepFace's client of retina-face on one thread; by itself it takes every core in every worker."""
+    import onnxruntime
+    from deepface.models.face_detection.RetinaFace import RetinaFaceClient
+    from retinaface.model.retinaface_onnx_model import RetinaFace  # type: ignore[import-untyped]
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = 1
+    options.log_severity_level = 3  # its graph has harmless warnings
+    client = RetinaFaceClient.__new__(RetinaFaceClient)
+    client.model = RetinaFace(
+        onnxruntime.InferenceSession(
+            find_weights("retinaface.onnx"), options, providers=["CPUExecutionProvider"]
+        )
+    )
+    return client
+
+
+_OPENERS: dict[str, Callable[[], Any]] = {
+    "dlib": _open_dlib,
+    "opencv": _open_opencv,
+    "retinaface": _open_retinaface,
+}
 
 
 @contextlib.contextmanager

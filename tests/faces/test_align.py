@@ -3,17 +3,11 @@ from __future__ import annotations
 import dlib
 import numpy as np
 import pytest
-from skimage import data
 
 from facededup.faces.align import cut_chip
 from facededup.faces.detect import build_detector
 from facededup.models.weights import find_weights
 from facededup.types import Box, Face
-
-
-@pytest.fixture(scope="module")
-def astronaut():
-    return np.ascontiguousarray(data.astronaut())
 
 
 def difference(a, b):

@@ -15,12 +15,6 @@ def detector():
 
 
 @pytest.fixture(scope="module")
-def astronaut():
-    """512 x 512, one face."""
-    return np.ascontiguousarray(data.astronaut())
-
-
-@pytest.fixture(scope="module")
 def face(detector, astronaut):
     (face,) = detector.detect(astronaut)
     return face
