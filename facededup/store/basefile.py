@@ -199,12 +199,19 @@ def read_header(path: str, file: h5py.File) -> Header:
 
     Raises:
         NewerFormatError: A later version made it.
+        UsageError: It has an older format; see `migrate`.
         Exception: Whatever h5py and json raise on a damaged file; wrap the call in `reading`.
     """
     attributes = file.attrs
-    if int(attributes["format"]) > FORMAT:
+    version = int(attributes["format"])
+    if version > FORMAT:
         raise NewerFormatError(
             f"the store {path!r} was made by a later version of facededup; update facededup"
+        )
+    if version < FORMAT:
+        raise UsageError(
+            f"the store {path!r} was made by an earlier version of facededup; "
+            "`facededup store pack` brings it up to date"
         )
     return Header(
         uuid=bytes.fromhex(attributes["uuid"]),

@@ -18,6 +18,7 @@ from facededup.types import Array
 
 _BUFFER_PAIRS = 1 << 20
 _CHUNK_PAIRS = 1 << 16
+_SMALL_CHUNK_PAIRS = 1 << 10
 _COLUMNS = ("a", "b", "cosine", "new")
 _CLUSTER_COLUMNS = ("offsets", "members", "min_cosine", "new")
 
@@ -93,8 +94,8 @@ class Hdf5FindingsWriter:
         with writing(path):
             self._target = NewFile(temporary, path)
         self._file = new_file(self._target)
-        with self._target.filling(path):
-            self._columns = _create_columns(self._file, next_face_id)
+        self._next_face_id = next_face_id
+        self._columns: dict[str, h5py.Dataset] = {}
         self._stored = 0
         self._buffer: list[PairBlock] = []
         self._buffered = 0
@@ -118,6 +119,7 @@ class Hdf5FindingsWriter:
         """See `base.FindingsWriter`."""
         self._spill()
         with self._target.filling(self._path):
+            self._create_columns()
             _write_rest(self._file["findings"], meta, clusters)
         self._complete(self._target, self._file)
 
@@ -126,10 +128,16 @@ class Hdf5FindingsWriter:
         self._file.close()
         self._target.abandon()
 
+    def _create_columns(self) -> None:
+        """As late as can be: how many pairs are there says how large a chunk is worth its room."""
+        if not self._columns:
+            self._columns = _create_columns(self._file, self._next_face_id, self._buffered)
+
     def _spill(self) -> None:
         if not self._buffered:
             return
         with self._target.filling(self._path):
+            self._create_columns()
             for name, column in self._columns.items():
                 _extend(column, np.concatenate([getattr(block, name) for block in self._buffer]))
         self._stored, self._buffered, self._buffer = self._stored + self._buffered, 0, []
@@ -146,7 +154,7 @@ def copy_living(findings: Hdf5Findings, file: h5py.File, ids: NDArray[np.int64])
     Raises:
         DamagedStoreError: The findings are damaged.
     """
-    columns = _create_columns(file, int(ids[-1]) + 1 if len(ids) else 0)
+    columns = _create_columns(file, int(ids[-1]) + 1 if len(ids) else 0, findings.pair_count)
     for start in range(0, findings.pair_count, _BUFFER_PAIRS):
         block = findings.pairs(start, start + _BUFFER_PAIRS)
         living = np.isin(block.a, ids) & np.isin(block.b, ids)
@@ -166,12 +174,14 @@ def copy_living(findings: Hdf5Findings, file: h5py.File, ids: NDArray[np.int64])
     _write_rest(file["findings"], findings.meta, left)
 
 
-def _create_columns(file: h5py.File, next_face_id: int) -> dict[str, h5py.Dataset]:
+def _create_columns(file: h5py.File, next_face_id: int, count: int) -> dict[str, h5py.Dataset]:
+    # A chunk takes its full size on disk.
+    chunks = (min(_CHUNK_PAIRS, max(count, _SMALL_CHUNK_PAIRS)),)
     face_id = "<u4" if next_face_id <= 1 << 32 else "<i8"
     kinds = {"a": face_id, "b": face_id, "cosine": "<f8", "new": "|b1"}
     return {
         name: file.create_dataset(
-            f"findings/pairs/{name}", (0,), kind, maxshape=(None,), chunks=(_CHUNK_PAIRS,), fletcher32=True
+            f"findings/pairs/{name}", (0,), kind, maxshape=(None,), chunks=chunks, fletcher32=True
         )
         for name, kind in kinds.items()
     }

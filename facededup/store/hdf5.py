@@ -37,6 +37,7 @@ from facededup.store.journal import (
     pack_arrays,
 )
 from facededup.store.lock import StoreLock
+from facededup.store.migrate import upgrade
 from facededup.store.replay import Replay
 from facededup.store.tables import batch_arrays, empty_tables
 from facededup.types import Floats
@@ -170,8 +171,10 @@ class Hdf5Writer:
             self._remove_leftovers()
             if not os.path.lexists(path):
                 self._create(fingerprint)
-            elif reset:
-                self._empty(fingerprint)
+            else:
+                upgrade(path)
+                if reset:
+                    self._empty(fingerprint)
             self._journal = self._open_journal()
             if self._journal.size > _LARGE_JOURNAL:
                 self.pack()

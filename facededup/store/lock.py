@@ -27,7 +27,8 @@ class StoreLock:
         while True:
             with writing(path):
                 self._descriptor = disk.open(self._path, os.O_RDWR | os.O_CREAT)
-            if not _take(self._descriptor):
+                is_ours = self._try()
+            if not is_ours:
                 holder = _holder(self._descriptor)
                 os.close(self._descriptor)
                 raise StoreLockedError(
@@ -49,6 +50,13 @@ class StoreLock:
         with suppress(OSError):
             remove(self._path)
         os.close(self._descriptor)
+
+    def _try(self) -> bool:
+        try:
+            return _take(self._descriptor)
+        except OSError:  # a file system without locks
+            os.close(self._descriptor)
+            raise
 
     def _is_current(self) -> bool:
         try:
