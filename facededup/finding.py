@@ -18,7 +18,8 @@ from facededup.errors import NoGpuError, StoreNotFoundError, TooManyPairsError
 from facededup.listing import CHUNK, Listing
 from facededup.matching.clusters import average_linkage, minimum_cosine
 from facededup.matching.flat import exact_cosine
-from facededup.matching.selfjoin import estimate_pairs, self_join
+from facededup.matching.selfjoin import estimate_pairs
+from facededup.matching.strategy import PairSearch
 from facededup.metrics import Metrics
 from facededup.models.catalog import describe_model
 from facededup.models.scores import cosine_cut, expected_false_match_rate, similarity
@@ -26,7 +27,7 @@ from facededup.progress import Progress
 from facededup.recipe import choose_fingerprint
 from facededup.results import FindResult
 from facededup.settings import Settings
-from facededup.store.base import ClusterTable, FindingsWriter, PairBlock, Snapshot, Writer
+from facededup.store.base import ClusterTable, Findings, FindingsWriter, PairBlock, Snapshot, Writer
 from facededup.store.opener import open_store
 from facededup.types import Floats
 
@@ -102,16 +103,37 @@ class _Search:
         self.vectors = StoredVectors(self.snapshot)
         self.operating_cosine, self.source = operating_cosine(self.snapshot)
         self.cut = float(cosine_cut(settings.threshold, self.operating_cosine))
+        self.total = 0
+        self.complete = True
+        self.facts: dict[str, Any] = {}
 
     def execute(self) -> None:
         """Everything from the estimate to the stored findings."""
         self.metrics.devices["search"] = "CPU"
         self.metrics.mark_started()
+        before = self._reusable()
+        covered = 0 if before is None else self._covered(before)
         with self.metrics.timed("search"):
-            self._refuse_too_many()
-            previous = self._previous_keys()
+            if before is None:
+                self._refuse_too_many()
+            search = PairSearch(
+                self.vectors,
+                self.cut,
+                group=self._group,
+                since=covered,
+                index="flat" if self.settings.exact else self.settings.index,
+                recall=self.settings.recall,
+                progress=self.progress,
+            )
         findings = self.writer.write_findings()
-        self._join(findings, previous)
+        if before is not None and search.since == covered:
+            self._keep_pairs(before, findings)
+            self._join(search, findings, np.empty(0, np.int64))
+        else:
+            before = None
+            self._join(search, findings, self._previous_keys())
+        self.complete = search.complete and (before is None or bool(before.meta["complete"]))
+        self.facts = {**_facts_before(before), **search.facts, "reused_faces": search.since}
         with self.metrics.timed("cluster", len(self.vectors)):
             self.progress.start("cluster", None)
             clusters = self._clusters(findings)
@@ -140,6 +162,38 @@ class _Search:
             f"or raise --max-pairs"
         )
 
+    def _reusable(self) -> Findings | None:
+        """The findings before, if their pairs include all that those faces have at today's cut."""
+        before = None if self.settings.reset else self.snapshot.findings()
+        if before is None or "next_face_id" not in before.meta or before.meta["cosine_cut"] > self.cut:
+            return None
+        demanded = self.settings.exact or self.settings.index == "flat"
+        return None if demanded and not before.meta["complete"] else before
+
+    def _covered(self, before: Findings) -> int:
+        """The faces that the findings before compared; those rows come first, as ids only grow."""
+        return int(np.searchsorted(self.snapshot.faces.id, before.meta["next_face_id"]))
+
+    def _keep_pairs(self, before: Findings, findings: FindingsWriter) -> None:
+        """Takes over the pairs of faces still there."""
+        ids = self.snapshot.faces.id
+        for start in range(0, before.pair_count, CHUNK):
+            block = before.pairs(start, start + CHUNK)
+            kept = (block.cosine >= self.cut) & np.isin(block.a, ids) & np.isin(block.b, ids)
+            with self.metrics.timed("store"):
+                findings.append(
+                    PairBlock(
+                        block.a[kept], block.b[kept], block.cosine[kept], np.zeros(kept.sum(), np.bool_)
+                    )
+                )
+            self._count(int(kept.sum()))
+
+    def _count(self, pairs: int) -> None:
+        self.total += pairs
+        if self.total > self.settings.max_pairs:
+            estimate = estimate_pairs(self.vectors, self.cut, group=self._group, sample=4096)
+            raise self._too_many(f"more than {self.total:,}", estimate.cut_for(self.settings.max_pairs))
+
     def _previous_keys(self) -> NDArray[np.int64]:
         """The pairs of the findings before, as sorted keys of today's rows; faces now gone are left out."""
         before = None if self.settings.reset else self.snapshot.findings()
@@ -158,10 +212,10 @@ class _Search:
     def _keys(self, a: NDArray[np.int64], b: NDArray[np.int64]) -> NDArray[np.int64]:
         return a * len(self.vectors) + b
 
-    def _join(self, findings: FindingsWriter, previous: NDArray[np.int64]) -> None:
+    def _join(self, search: PairSearch, findings: FindingsWriter, previous: NDArray[np.int64]) -> None:
+        """Searches, and keeps the pairs; those not among the keys of the findings before are new."""
         ids = self.snapshot.faces.id
-        total = 0
-        blocks = self_join(self.vectors, self.cut, group=self._group, progress=self.progress)
+        blocks = search.blocks()
         while True:
             with self.metrics.timed("search"):
                 block = next(blocks, None)
@@ -173,11 +227,8 @@ class _Search:
             new = previous[place] != keys if len(previous) else np.ones(len(keys), np.bool_)
             with self.metrics.timed("store", len(block)):
                 findings.append(PairBlock(ids[block.a], ids[block.b], block.cosine, new))
-            total += len(block)
-            if total > self.settings.max_pairs:
-                estimate = estimate_pairs(self.vectors, self.cut, group=self._group, sample=4096)
-                raise self._too_many(f"more than {total:,}", estimate.cut_for(self.settings.max_pairs))
-        self.metrics.stages["search"].items += len(self.vectors)
+            self._count(len(block))
+        self.metrics.stages["search"].items += len(self.vectors) - search.since
 
     def _clusters(self, findings: FindingsWriter) -> ClusterTable:
         """Average linkage over the pairs just stored; a content with copies is a cluster by itself."""
@@ -240,11 +291,18 @@ class _Search:
             "cosine_cut": self.cut,
             "operating_cosine": self.operating_cosine,
             "operating_cosine_source": self.source,
-            "complete": True,
-            "search": {"engine": "faiss", "index": "IndexFlatIP", "device": "CPU"},
+            "complete": self.complete,
+            "search": self.facts,
             "known_images": self._known_images(),
             "next_image_id": self.snapshot.next_image_id,
+            "next_face_id": int(self.snapshot.faces.id.max(initial=-1)) + 1,
         }
+
+
+def _facts_before(before: Findings | None) -> dict[str, Any]:
+    """What a search that continues an approximate one has to repeat of it."""
+    facts = {} if before is None else before.meta["search"]
+    return {name: value for name, value in facts.items() if "recall" in name}
 
 
 def _weakest_links(vectors: Floats, offsets: NDArray[np.int64]) -> NDArray[np.float64]:

@@ -15,6 +15,7 @@ from facededup.errors import PathNotFoundError, UsageError
 
 ENVIRONMENT_PREFIX = "FACEDEDUP_"
 FACE_CHOICES = ("all", "largest", "center", "single")
+INDEX_CHOICES = ("auto", "flat", "ivf")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,6 +40,9 @@ class Settings:
         reset: Drop what the command would otherwise add to.
         rehash: Read every file again, whatever its time stamp says.
         threshold: Lowest similarity of a pair.
+        index: `auto`, `flat` (exact) or `ivf` (approximate, recall measured): how `find` searches.
+        exact: Search exactly however long it takes; the same as index `flat`.
+        recall: Part of the pairs an approximate search is tuned to find.
         max_pairs: `find` stops before it stores more pairs than this.
         limit: How many pairs and clusters are listed; 0 for all.
     """
@@ -60,6 +64,9 @@ class Settings:
     reset: bool = False
     rehash: bool = False
     threshold: float = 0.4
+    index: str = "auto"
+    exact: bool = False
+    recall: float = 0.999
     max_pairs: int = 50_000_000
     limit: int = 100_000
 
@@ -67,6 +74,12 @@ class Settings:
         """Refuses values no part of the program could use."""
         if self.faces is not None and self.faces not in FACE_CHOICES:
             raise UsageError(f"faces must be one of {', '.join(FACE_CHOICES)}, not {self.faces!r}")
+        if self.index not in INDEX_CHOICES:
+            raise UsageError(f"index must be one of {', '.join(INDEX_CHOICES)}, not {self.index!r}")
+        if self.exact and self.index == "ivf":
+            raise UsageError("an exact search and --index ivf exclude each other: leave one of them out")
+        if not 0 < self.recall < 1:
+            raise UsageError(f"recall must be between 0 and 1, not {self.recall}")
         for name in ("processes", "batch_size"):
             value = getattr(self, name)
             if value is not None and value < 1:

@@ -1,13 +1,21 @@
 """`find`: pairs, clusters, copies, what is new, and its limits."""
 
+import shutil
+
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import settings as examples
+from hypothesis import strategies as st
 from synthetic import add_images, people, unit
 
 import facededup
 from facededup.errors import NoGpuError, StoreNotFoundError, TooManyPairsError
+from facededup.matching import strategy
 from facededup.models.scores import similarity
 from facededup.report.json_report import findings_document
+from facededup.store.base import Batch
+from facededup.store.opener import open_store
 
 
 def names(cluster):
@@ -219,3 +227,99 @@ def test_search_finds_the_person_and_copies_come_along(pictures, store):
     near = facededup.search(pictures / "hopper-dark.jpg", store=store, threshold=0.4)
     assert all("hopper" in match.face.path for match in near.matches)
     assert len(near.matches) == 7
+
+
+def without_new(result):
+    pairs = [(pair.a, pair.b, pair.cosine) for pair in result.pairs]
+    return pairs, [(cluster.id, cluster.faces, cluster.min_similarity) for cluster in result.clusters]
+
+
+FACES = people(12, 5, spread=0.26, seed=3)
+STEPS = st.lists(
+    st.one_of(
+        st.tuples(st.just("add"), st.sets(st.integers(0, 59), min_size=1, max_size=20)),
+        st.tuples(st.just("forget"), st.sets(st.integers(0, 59), max_size=8)),
+        st.tuples(st.just("threshold"), st.sampled_from([0.2, 0.4, 0.45, 0.5, 0.6])),
+    ),
+    min_size=2,
+    max_size=5,
+)
+
+
+@examples(deadline=None, max_examples=10)
+@given(STEPS)
+def test_a_search_after_a_search_is_a_search_of_everything(tmp_path_factory, steps):
+    folder = tmp_path_factory.mktemp("steps")
+    location = str(folder / "grown.h5")
+    add_images(location, {"/0.jpg": (60, FACES[:1])})
+    threshold, before = 0.4, set()
+    for kind, value in steps:
+        if kind == "threshold":
+            threshold = value
+        elif kind == "add":
+            # Every fourth image is a copy of the one before it.
+            add_images(location, {f"/{n}.jpg": (n - n % 4 // 3, FACES[[n - n % 4 // 3]]) for n in value})
+        else:
+            with open_store(location).writer() as writer:
+                writer.commit(Batch(removed=tuple(b"/%d.jpg" % n for n in value)))
+        fresh = str(folder / "fresh.h5")
+        shutil.copy(location, fresh)
+        expected = facededup.find(store=fresh, threshold=threshold, reset=True)
+        found = facededup.find(store=location, threshold=threshold)
+        assert without_new(found) == without_new(expected)
+        assert found.complete
+        now = {(pair.a, pair.b) for pair in found.pairs}
+        assert {(pair.a, pair.b) for pair in found.pairs if not pair.new} == now & before
+        before = now
+
+
+def test_only_new_faces_are_searched_and_a_higher_threshold_searches_none(store):
+    vectors = people(10, 3)
+    add_images(store, one_each(vectors[:27]))
+    assert facededup.find(store=store).search["reused_faces"] == 0
+    add_images(store, one_each(vectors[27:], start=27))
+    second = facededup.find(store=store)
+    assert second.search["reused_faces"] == 27
+    assert second.metrics.stages["search"].items == 3
+    higher = facededup.find(store=store, threshold=0.5)
+    assert higher.search["reused_faces"] == 30
+    assert higher.metrics.stages["search"].items == 0
+    assert facededup.find(store=store, threshold=0.45).search["reused_faces"] == 0
+
+
+def test_an_approximate_search_says_so_and_measures_its_recall(store):
+    vectors = people(100, 3)
+    add_images(store, one_each(vectors[:280]))
+    result = facededup.find(store=store, index="ivf")
+    assert not result.complete
+    assert result.search["index"] == "lists"
+    assert 0.99 <= result.search["recall"] <= 1
+    low, high = result.search["recall_interval"]
+    assert low < result.search["recall"] <= high
+    add_images(store, one_each(vectors[280:], start=280))
+    grown = facededup.find(store=store)
+    assert (grown.complete, grown.search["reused_faces"]) == (False, 280)
+    assert grown.search["recall"] == result.search["recall"]
+    exact = facededup.find(store=store, exact=True)
+    assert (exact.complete, exact.search["reused_faces"]) == (True, 0)
+    assert "recall" not in exact.search
+    assert exact.pairs_total == 300
+
+
+def test_auto_searches_approximately_what_would_take_too_long(store, monkeypatch):
+    add_images(store, one_each(people(100, 3)))
+    monkeypatch.setattr(strategy, "LONG_SEARCH", 1e-9)
+    assert not facededup.find(store=store).complete
+    assert facededup.find(store=store, exact=True).complete
+
+
+def test_a_screened_search_gives_the_same(store, monkeypatch):
+    # Real faces have few strong dimensions.
+    vectors = people(400, 4, spread=0.3)
+    vectors[:, 20:] *= 0.05
+    add_images(store, one_each(unit(vectors)))
+    plain = facededup.find(store=store, threshold=0.5)
+    monkeypatch.setattr(strategy, "PLANNED_FROM", 0)
+    screened = facededup.find(store=store, threshold=0.5, reset=True)
+    assert (plain.search["index"], screened.search["index"]) == ("IndexFlatIP", "screen")
+    assert without_new(plain) == without_new(screened)

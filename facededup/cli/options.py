@@ -223,6 +223,29 @@ class SearchOptions:
             rich_help_panel=_SEARCH,
         ),
     ] = None
+    index: Annotated[
+        str | None,
+        typer.Option(
+            "--index",
+            metavar="NAME",
+            help="How to search: flat is exact, ivf approximate with its recall measured, auto exact unless "
+            "that would take more than about ten minutes. Default: auto.",
+            rich_help_panel=_SEARCH,
+        ),
+    ] = None
+    exact: Annotated[
+        bool | None,
+        typer.Option("--exact", help="Search exactly however long it takes.", rich_help_panel=_SEARCH),
+    ] = None
+    recall: Annotated[
+        float | None,
+        typer.Option(
+            "--recall",
+            metavar="X",
+            help="Part of the pairs an approximate search is tuned to find. Default: 0.999.",
+            rich_help_panel=_SEARCH,
+        ),
+    ] = None
     max_pairs: Annotated[
         int | None,
         typer.Option(

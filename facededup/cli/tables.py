@@ -13,9 +13,9 @@ from rich.text import Text
 
 from facededup.cli.text import shown, size
 from facededup.metrics import Metrics
-from facededup.results import FindResult, ImageCounts, IndexResult, SearchResult, StoreStatus
+from facededup.results import CompareResult, FindResult, ImageCounts, IndexResult, SearchResult, StoreStatus
 from facededup.store.base import Fingerprint
-from facededup.types import Cluster, Outcome
+from facededup.types import Cluster, Face, Outcome
 
 if TYPE_CHECKING:
     from facededup.models.catalog import ModelDescription
@@ -92,9 +92,18 @@ def print_findings(out: Console, notes: Console, result: FindResult) -> None:
     if false_pairs is not None and false_pairs > result.pairs_total / 2 and result.pairs_total:
         _note(notes, "more than half of these pairs may be false at this threshold; --threshold raises it")
     if not result.complete:
-        _note(notes, f"the search was approximate, its measured recall is {result.search.get('recall')}")
+        _note(notes, _approximation(result.search))
     if len(result.pairs) < result.pairs_total:
         _note(notes, f"files list {len(result.pairs):,} of {result.pairs_total:,} pairs; --limit 0 lists all")
+
+
+def _approximation(search: Mapping[str, Any]) -> str:
+    low, high = search["recall_interval"]
+    return (
+        f"the search was approximate and found {search['recall']:.2%} of the pairs of "
+        f"{search['recall_queries']:,} random faces (95% interval {low:.2%} to {high:.2%}); "
+        f"--exact finds all, in about {_duration(search['exact_seconds_expected'])}"
+    )
 
 
 def _print_clusters(out: Console, result: FindResult) -> None:
@@ -128,7 +137,7 @@ def print_search(out: Console, result: SearchResult) -> None:
     """The faces of the image and who in the store looks like each."""
     folder = _common_folder(match.face.path for match in result.matches)
     for number, face in enumerate(result.faces):
-        where = f"face {number} at x {face.box.x}, y {face.box.y}, {face.box.w} x {face.box.h} pixels"
+        where = _where(number, face)
         matches = [match for match in result.matches if match.probe == number]
         if not matches:
             out.print(Text(f"{where}: nobody in the store looks like it"))
@@ -144,6 +153,28 @@ def print_search(out: Console, result: SearchResult) -> None:
         out.print(table)
     out.print(
         Text(f"similarity 0.4 is cosine {result.operating_cosine:.4f}: the model's limit for one person"),
+        soft_wrap=not out.is_terminal,
+    )
+
+
+def print_comparison(out: Console, result: CompareResult) -> None:
+    """Two images, their faces, and how alike these are."""
+    for letter, image in (("A", result.a), ("B", result.b)):
+        reason = f" ({shown(image.reason)})" if image.reason else ""
+        out.print(Text(f"{letter}: {shown(image.path)}: {image.outcome.name}{reason}"), soft_wrap=True)
+        for number, face in enumerate(image.faces):
+            out.print(Text(f"   {_where(number, face)}, confidence {face.confidence:.2f}"), soft_wrap=True)
+    if result.pairs:
+        table = _table("face of A", "face of B", ">similarity", ">cosine", "verdict")
+        for pair in result.pairs:
+            verdict = Text("match", style="bold green") if pair.matches else Text("no match")
+            table.add_row(str(pair.a), str(pair.b), f"{pair.similarity:.3f}", f"{pair.cosine:.4f}", verdict)
+        out.print()
+        out.print(table)
+    out.print(
+        Text(
+            f"threshold {result.threshold:g} is cosine {result.cosine_cut:.4f} ({_maker(result.fingerprint)})"
+        ),
         soft_wrap=not out.is_terminal,
     )
 
@@ -236,6 +267,11 @@ def _seconds(metrics: Mapping[str, Any]) -> str:
     return f"{metrics['seconds']:,.1f} s"
 
 
+def _duration(seconds: float) -> str:
+    minutes = round(seconds / 60)
+    return f"{minutes // 60} h {minutes % 60} min" if minutes >= 60 else f"{max(1, minutes)} min"
+
+
 def _rate(metrics: Mapping[str, Any]) -> str:
     return f" ({metrics['images_per_second']:,.1f} images/s)"
 
@@ -266,6 +302,10 @@ def _devices(metrics: Metrics) -> str:
 def _store(location: str) -> str:
     on_disk = f" ({size(os.path.getsize(location))})" if os.path.isfile(location) else ""
     return f"{shown(location)}{on_disk}"
+
+
+def _where(number: int, face: Face) -> str:
+    return f"face {number} at x {face.box.x}, y {face.box.y}, {face.box.w} x {face.box.h} pixels"
 
 
 def _maker(fingerprint: Fingerprint) -> str:

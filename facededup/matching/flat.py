@@ -92,11 +92,20 @@ def row_dots(a: NDArray[np.float64], b: NDArray[np.float64]) -> NDArray[np.float
     return dots
 
 
-def _index(base: Floats) -> Any:
+def load_faiss() -> Any:
+    """The FAISS module.
+
+    Raises:
+        PackageMissingError: It is not installed.
+    """
     try:
         import faiss
     except ImportError as exc:
         raise PackageMissingError("FAISS is not installed: run pip install 'facededup[cpu]'") from exc
-    index = faiss.IndexFlatIP(base.shape[1])
+    return faiss
+
+
+def _index(base: Floats) -> Any:
+    index = load_faiss().IndexFlatIP(base.shape[1])
     index.add(np.ascontiguousarray(base))
     return index

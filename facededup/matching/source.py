@@ -18,3 +18,18 @@ class VectorSource(Protocol):
 
     def rows(self, start: int, stop: int) -> Floats:
         """Rows start to stop, float32 (stop - start, dimension)."""
+
+
+class InMemory:
+    """An array as a source."""
+
+    def __init__(self, vectors: Floats) -> None:
+        self._vectors = vectors
+        self.dimension = vectors.shape[1]
+
+    def __len__(self) -> int:
+        return len(self._vectors)
+
+    def rows(self, start: int, stop: int) -> Floats:
+        """Rows start to stop."""
+        return self._vectors[start:stop]

@@ -81,6 +81,19 @@ def test_many_false_pairs_are_a_note(found):
     assert "more than half of these pairs may be false" in notes.getvalue()
 
 
+def test_an_approximate_search_names_its_recall_and_the_price_of_an_exact_one(found):
+    notes = io.StringIO()
+    search = {
+        "recall": 0.9995,
+        "recall_interval": [0.9989, 0.9998],
+        "recall_queries": 5000,
+        "exact_seconds_expected": 4000.0,
+    }
+    print_findings(console(io.StringIO()), console(notes), replace(found, complete=False, search=search))
+    assert "99.95% of the pairs of 5,000 random faces (95% interval 99.89% to 99.98%)" in notes.getvalue()
+    assert "--exact finds all, in about 1 h 7 min" in notes.getvalue()
+
+
 def test_a_capped_listing_is_a_note(found):
     notes = io.StringIO()
     print_findings(console(io.StringIO()), console(notes), replace(found, pairs_total=1_000_000))

@@ -1,0 +1,129 @@
+"""Which search finds the pairs: exact with or without a screen, or approximate with its recall measured."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from facededup.matching.approximate import BLOCK, RecallMeter, approximate_join, tune_lists
+from facededup.matching.parallel import usable_cores
+from facededup.matching.screen import SearchPlan, plan_search
+from facededup.matching.selfjoin import comparisons, self_join
+from facededup.matching.source import VectorSource
+from facededup.progress import Progress
+from facededup.store.base import PairBlock
+from facededup.types import Floats
+
+PLANNED_FROM = 300_000_000
+"""Comparisons from which planning, a fifth of a second, is earned back."""
+
+LONG_SEARCH = 600.0
+"""Seconds of exact search above which `auto` takes the approximate one."""
+
+USUAL_SECONDS = 6e-9
+"""Of a comparison on one core, for searches too short to measure."""
+
+
+class PairSearch:
+    """One search of all vectors, or of the last of them against all.
+
+    Args:
+        source: n vectors.
+        cut: Lowest cosine of a pair.
+        group: int64 (n,); two rows of one group are never a pair.
+        since: Rows before this have been compared with each other already.
+        index: `flat` searches exactly, `ivf` approximately, `auto` exactly unless that takes `LONG_SEARCH`.
+        recall: Part of the pairs an approximate search is tuned to find.
+        progress: Receives the advance.
+
+    Attributes:
+        complete: Whether the search gives every pair.
+        since: As given; 0 where the search compares everything anyway.
+        facts: Plain values for the findings: engine, index, device, expected seconds of an exact search of all vectors and,
+            once an approximate search is through, its measured recall.
+    """
+
+    def __init__(
+        self,
+        source: VectorSource,
+        cut: float,
+        *,
+        group: NDArray[np.int64],
+        since: int,
+        index: str,
+        recall: float,
+        progress: Progress,
+    ) -> None:
+        self._source = source
+        self._cut = cut
+        self._group = group
+        self._target = recall
+        self._progress = progress
+        work = comparisons(len(source), since)
+        planned = work >= PLANNED_FROM or (index == "ivf" and len(source) > 1)
+        self._plan = plan_search(source, cut) if planned else SearchPlan(None, USUAL_SECONDS)
+        expected = self._plan.seconds(work)
+        # What is new is few: an approximate search of everything would cost more than comparing it exactly.
+        approximate = expected > LONG_SEARCH if index == "auto" else index == "ivf" and since == 0
+        self.complete = not approximate or len(source) < 2
+        self.since = since if self.complete else 0
+        self.facts: dict[str, Any] = {
+            "device": "CPU",
+            "exact_seconds_expected": round(self._plan.seconds(comparisons(len(source))), 1),
+        }
+
+    def blocks(self) -> Iterator[PairBlock]:
+        """The pairs, as `self_join` gives them."""
+        return self._exact() if self.complete else self._approximate()
+
+    def _exact(self) -> Iterator[PairBlock]:
+        screen = self._plan.screen
+        if screen is None:
+            self.facts |= {"engine": "faiss", "index": "IndexFlatIP"}
+        else:
+            self.facts |= {"engine": "numpy", "index": "screen", "axes": screen.axes.shape[1]}
+        self.facts["threads"] = usable_cores()
+        return self_join(
+            self._source,
+            self._cut,
+            group=self._group,
+            since=self.since,
+            screen=screen,
+            progress=self._progress,
+        )
+
+    def _approximate(self) -> Iterator[PairBlock]:
+        vectors = self._read()
+        self._progress.start("tune", None)
+        lists = tune_lists(vectors, self._cut, self._target, group=self._group, screen=self._plan.screen)
+        self._progress.finish()
+        self.facts |= {
+            "engine": "faiss",
+            "index": "lists",
+            "lists": lists.count,
+            "visits": lists.visits.shape[1],
+            "target_recall": self._target,
+        }
+        meter = RecallMeter(len(vectors))
+        for block in approximate_join(vectors, lists, self._cut, group=self._group, progress=self._progress):
+            meter.count(block)
+            yield block
+        self._progress.start("recall", None)
+        recall = meter.measure(self._source, self._cut, group=self._group, screen=self._plan.screen)
+        self._progress.finish()
+        self.facts |= {
+            "recall": recall.value,
+            "recall_interval": [recall.low, recall.high],
+            "recall_queries": recall.queries,
+            "recall_pairs": recall.pairs,
+        }
+
+    def _read(self) -> Floats:
+        vectors = np.empty((len(self._source), self._source.dimension), np.float32)
+        for start in range(0, len(vectors), BLOCK):
+            stop = min(start + BLOCK, len(vectors))
+            vectors[start:stop] = self._source.rows(start, stop)
+        return vectors
