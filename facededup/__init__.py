@@ -6,9 +6,23 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from facededup.api import find, forget, index, list_models, move_root, pack, search, store_status, verify
+    from facededup.api import (
+        compare,
+        find,
+        forget,
+        index,
+        list_models,
+        move_root,
+        pack,
+        search,
+        store_status,
+        verify,
+    )
     from facededup.errors import FacededupError
     from facededup.results import (
+        ComparedImage,
+        CompareResult,
+        FacePair,
         FindResult,
         ForgetResult,
         ImageCounts,
@@ -26,6 +40,7 @@ __version__ = "0.1.0"
 
 _HOMES = {
     "facededup.api": (
+        "compare",
         "find",
         "forget",
         "index",
@@ -38,6 +53,9 @@ _HOMES = {
     ),
     "facededup.errors": ("FacededupError",),
     "facededup.results": (
+        "CompareResult",
+        "ComparedImage",
+        "FacePair",
         "FindResult",
         "ForgetResult",
         "ImageCounts",
@@ -66,7 +84,10 @@ __all__ = [
     "Box",
     "Cluster",
     "ClusterFace",
+    "CompareResult",
+    "ComparedImage",
     "Face",
+    "FacePair",
     "FaceRef",
     "FacededupError",
     "FindResult",
@@ -83,6 +104,7 @@ __all__ = [
     "StoreStatus",
     "Unencoded",
     "VerifyResult",
+    "compare",
     "find",
     "forget",
     "index",

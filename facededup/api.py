@@ -10,12 +10,13 @@ from typing import Any
 from facededup.counting import count_faces, count_images
 from facededup.finding import find_duplicates
 from facededup.indexing import index_images
-from facededup.lookup import search_image
+from facededup.lookup import compare_images, search_image
 from facededup.maintenance import follow_root, forget_images, pack_store, verify_store
 from facededup.metrics import Metrics
 from facededup.models.catalog import MODELS, ModelDescription
 from facededup.progress import Progress, SilentProgress
 from facededup.results import (
+    CompareResult,
     FindResult,
     ForgetResult,
     IndexResult,
@@ -112,6 +113,32 @@ def search(
     return search_image(
         os.fsdecode(image), _settings(settings, options), Metrics("search"), k=k, threshold=threshold
     )
+
+
+def compare(
+    a: str | os.PathLike[str],
+    b: str | os.PathLike[str],
+    *,
+    settings: Settings | None = None,
+    **options: Any,
+) -> CompareResult:
+    """Compares each face of one image with each face of another; no store is needed.
+
+    Args:
+        a: Path of an image.
+        b: Path of another.
+        settings: Of the run; by default those of the environment. Where its store exists, model, detector and
+            alignment are the store's.
+        **options: Fields of `Settings`, e.g. `threshold=0.5`; they go before `settings`.
+
+    Returns:
+        Outcome, faces and scores. An image without a face does not raise.
+
+    Raises:
+        PathNotFoundError: There is no such image.
+        SettingMismatchError: A given setting differs from the store's.
+    """
+    return compare_images(os.fsdecode(a), os.fsdecode(b), _settings(settings, options), Metrics("compare"))
 
 
 def store_status(*, settings: Settings | None = None, **options: Any) -> StoreStatus:

@@ -1,4 +1,4 @@
-"""The pipeline of `search`: who in the store looks like the faces of one image."""
+"""The pipelines of `search` (who in the store looks like an image) and `compare` (two images)."""
 
 from __future__ import annotations
 
@@ -14,11 +14,12 @@ from facededup.errors import JobError, PathNotFoundError
 from facededup.finding import operating_cosine
 from facededup.matching.flat import exact_cosine, nearest
 from facededup.metrics import Metrics
+from facededup.models.catalog import describe_model
 from facededup.models.scores import cosine_cut, similarity
 from facededup.recipe import analysis_settings, choose_fingerprint, open_encoder
-from facededup.results import SearchResult
+from facededup.results import ComparedImage, CompareResult, FacePair, SearchResult
 from facededup.settings import Settings
-from facededup.store.base import Snapshot
+from facededup.store.base import Fingerprint, Snapshot
 from facededup.store.opener import open_store
 from facededup.types import Box, FaceRef, Floats, Match, Outcome
 from facededup.workers.steps import Analyser, Analysis, ImageTask
@@ -44,27 +45,15 @@ def search_image(
         JobError: No face was found in it, or it cannot be read.
         StoreNotFoundError: There is no store.
     """
-    if not os.path.exists(image):
-        raise PathNotFoundError(f"there is no image {image!r}")
+    _check_there(image)
     store = open_store(settings.store)
     with store.snapshot() as snapshot:
         fingerprint = choose_fingerprint(settings, snapshot.fingerprint, store.location)
-        encoder = open_encoder(fingerprint, settings, threads=os.cpu_count() or 1)
-        metrics.engine = encoder.engine.name
-        metrics.devices.update(
-            decode="CPU", detect="CPU", align="CPU", embed=encoder.engine.device, search="CPU"
-        )
-        metrics.versions.update(encoder.engine.versions)
-        analyser = Analyser(analysis_settings(fingerprint, settings, faces="all"))
-        metrics.mark_started()
-        analysis = analyser(ImageTask(os.path.abspath(image), os.path.dirname(os.path.abspath(image))))
-        metrics.images = 1
-        metrics.add(analysis.seconds)
+        embedder = _Embedder(fingerprint, settings, metrics)
+        metrics.devices["search"] = "CPU"
+        analysis, probes = embedder(image)
         if analysis.outcome is not Outcome.OK:
             raise JobError(f"{image!r} cannot be searched for: {_why(analysis)}")
-        with metrics.timed("embed", len(analysis.faces)):
-            probes = encoder.encode(analysis.chips)
-        metrics.faces = len(probes)
         scale, _ = operating_cosine(snapshot)
         with metrics.timed("search", len(snapshot.faces)):
             rows, cosines = _nearest(snapshot, probes, k)
@@ -84,6 +73,99 @@ def search_image(
         faces=analysis.faces,
         matches=tuple(matches),
         metrics=metrics,
+    )
+
+
+def compare_images(a: str, b: str, settings: Settings, metrics: Metrics) -> CompareResult:
+    """Compares each face of one image with each of another, whatever faces rule the store has.
+
+    An image without a face, or one that cannot be read, is an answer too.
+
+    Args:
+        a: Path of an image.
+        b: Path of another, or the same.
+        settings: Of the run. Where its store exists, model, detector, alignment and scale are the store's.
+        metrics: Receives the timing.
+
+    Raises:
+        PathNotFoundError: There is no such image.
+        SettingMismatchError: A given setting differs from the store's.
+    """
+    _check_there(a)
+    _check_there(b)
+    store = open_store(settings.store)
+    if store.exists():
+        with store.snapshot() as snapshot:
+            fingerprint = choose_fingerprint(settings, snapshot.fingerprint, store.location)
+            scale, source = operating_cosine(snapshot)
+    else:
+        fingerprint = choose_fingerprint(settings, None, store.location)
+        scale, source = describe_model(fingerprint.model).operating_cosine, "catalogue"
+    embedder = _Embedder(fingerprint, settings, metrics)
+    (first, first_rows), (second, second_rows) = embedder(a), embedder(b)
+    cut = float(cosine_cut(settings.threshold, scale))
+    pairs = []
+    for number, row in enumerate(first_rows):
+        cosines = exact_cosine(np.repeat(row[None], len(second_rows), axis=0), second_rows)
+        pairs += [
+            FacePair(number, other, float(similarity(cosine, scale)), cosine, cosine >= cut)
+            for other, cosine in enumerate(cosines.tolist())
+        ]
+    pairs.sort(key=lambda pair: -pair.cosine)
+    return CompareResult(
+        a=_compared(a, first),
+        b=_compared(b, second),
+        fingerprint=fingerprint,
+        threshold=settings.threshold,
+        cosine_cut=cut,
+        operating_cosine=scale,
+        operating_cosine_source=source,
+        pairs=tuple(pairs),
+        metrics=metrics,
+    )
+
+
+class _Embedder:
+    """From the path of an image to its faces and their embeddings, in this process."""
+
+    def __init__(self, fingerprint: Fingerprint, settings: Settings, metrics: Metrics) -> None:
+        self._encoder = open_encoder(fingerprint, settings, threads=os.cpu_count() or 1)
+        engine = self._encoder.engine
+        self._analyse = Analyser(analysis_settings(fingerprint, settings, faces="all"))
+        self._metrics = metrics
+        metrics.engine = engine.name
+        metrics.devices.update(decode="CPU", detect="CPU", align="CPU", embed=engine.device)
+        metrics.versions.update(engine.versions)
+        metrics.mark_started()
+
+    def __call__(self, image: str) -> tuple[Analysis, Floats]:
+        """The analysis of an image and float32 (k, dimension), a row a face."""
+        path = os.path.abspath(image)
+        analysis = self._analyse(ImageTask(path, os.path.dirname(path)))
+        self._metrics.images += 1
+        self._metrics.add(analysis.seconds)
+        if not analysis.faces:
+            return analysis, np.empty((0, self._encoder.engine.model.dimension), np.float32)
+        with self._metrics.timed("embed", len(analysis.faces)):
+            embeddings = self._encoder.encode(analysis.chips)
+        self._metrics.faces += len(embeddings)
+        return analysis, embeddings
+
+
+def _check_there(image: str) -> None:
+    if not os.path.exists(image):
+        raise PathNotFoundError(f"there is no image {image!r}")
+
+
+def _compared(path: str, analysis: Analysis) -> ComparedImage:
+    return ComparedImage(
+        path=path,
+        outcome=analysis.outcome,
+        reason=analysis.reason,
+        width=analysis.width,
+        height=analysis.height,
+        faces=analysis.faces,
+        chips=analysis.chips,
     )
 
 

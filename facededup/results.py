@@ -8,7 +8,7 @@ from typing import Any
 
 from facededup.metrics import Metrics
 from facededup.store.base import Fingerprint, Repair
-from facededup.types import Cluster, Face, Match, Pair, Unencoded
+from facededup.types import Cluster, Face, Match, Outcome, Pair, Pixels, Unencoded
 
 
 @dataclass(frozen=True, slots=True)
@@ -210,6 +210,72 @@ class MoveResult:
     new: str
     images: int
     unchanged: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class ComparedImage:
+    """One of two images that were compared.
+
+    Attributes:
+        path: As it was given.
+        outcome: What became of it.
+        reason: One sentence where the outcome is not OK, else "".
+        width: Of the upright image, in pixels; 0 where it could not be decoded.
+        height: Likewise.
+        faces: All that were found, by number.
+        chips: uint8 (k, height, width, 3) RGB, a face a row, aligned as the model saw them.
+    """
+
+    path: str
+    outcome: Outcome
+    reason: str
+    width: int
+    height: int
+    faces: tuple[Face, ...]
+    chips: Pixels
+
+
+@dataclass(frozen=True, slots=True)
+class FacePair:
+    """A face of the first image and one of the second, by number. `matches`: at or above the threshold."""
+
+    a: int
+    b: int
+    similarity: float
+    cosine: float
+    matches: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class CompareResult:
+    """Why two images do or do not match.
+
+    Attributes:
+        a: The first image.
+        b: The second.
+        fingerprint: What made the embeddings; that of the store where there is one.
+        threshold: Lowest similarity of a match.
+        cosine_cut: The same as a cosine.
+        operating_cosine: The cosine that similarity 0.40 stands for.
+        operating_cosine_source: `calibration`, `store` or `catalogue`.
+        pairs: Each face of one with each of the other, by falling similarity.
+        metrics: Timing.
+    """
+
+    a: ComparedImage
+    b: ComparedImage
+    fingerprint: Fingerprint
+    threshold: float
+    cosine_cut: float
+    operating_cosine: float
+    operating_cosine_source: str
+    pairs: tuple[FacePair, ...]
+    metrics: Metrics
+
+    @property
+    def matches(self) -> bool:
+        """Whether any face of one matches one of the other."""
+        return any(pair.matches for pair in self.pairs)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -8,6 +8,7 @@ import typer
 
 import facededup
 from facededup.cli.command import Command
+from facededup.cli.compare import compare
 from facededup.cli.demo import demo
 from facededup.cli.jobs import find, index, run
 from facededup.cli.maintenance import forget, store_commands, verify
@@ -29,6 +30,7 @@ for _body, _example in (
     (find, "facededup find --threshold 0.5 --json findings.json --csv pairs.csv"),
     (run, "facededup run photos --json findings.json --metrics metrics.json"),
     (search, "facededup search somebody.jpg -k 5"),
+    (compare, "facededup compare one.jpg other.jpg --sheet sheet.png"),
     (status, "facededup status"),
     (verify, "facededup verify"),
     (forget, "facededup forget --missing --dry-run"),
