@@ -42,8 +42,8 @@ class PairSearch:
     Attributes:
         complete: Whether the search gives every pair.
         since: As given; 0 where the search compares everything anyway.
-        facts: Plain values for the findings: engine, index, device, expected seconds of an exact search of all vectors and,
-            once an approximate search is through, its measured recall.
+        facts: Plain values for the findings: engine, index, device, expected seconds of an exact search of
+            all vectors and, once an approximate search is through, its measured recall.
     """
 
     def __init__(

@@ -1,0 +1,193 @@
+"""The exact and the approximate self-join against plain FAISS, as ratios of one run, up to a million vectors.
+
+The vectors are perturbed copies of face embeddings: mixtures of two random ones, so that there are as many
+different people as the experiment needs, a few copies of each with Gaussian noise, normalised again. The
+embeddings are real ones (`--embeddings`, a facededup store or a .npy) or strangers with the spectrum of real
+ones (see selfjoin.py). `--gaussian` takes directions without any structure instead. The cut is the one that
+leaves `--neighbours` a vector, estimated on a sample.
+
+Plain FAISS is one `IndexFlatIP.range_search` of all vectors in themselves; from `--extrapolate` vectors on,
+that of 2,000 of them, times n / 2,000. The exact search is extrapolated there from a part of its columns.
+Each count runs in a process of its own, so that its peak memory is its own.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import resource
+import subprocess
+import sys
+from typing import Any
+
+import faiss
+import h5py
+import numpy as np
+from common import report
+from selfjoin import Rows, normalised, seconds, strangers
+
+from facededup.matching.approximate import RecallMeter, approximate_join, tune_lists
+from facededup.matching.screen import Screen, plan_search
+from facededup.matching.selfjoin import comparisons, estimate_pairs, self_join
+from facededup.types import Floats
+
+PLAIN_QUERIES = 2_000
+
+
+def load(path: str | None, count: int) -> Floats:
+    if path is None:
+        return strangers(min(count, 20_000))
+    if path.endswith(".npy"):
+        return np.load(path)
+    with h5py.File(path) as file:
+        return file["embeddings"][:]
+
+
+def mixed(embeddings: Floats, count: int, copies: int, noise: float, seed: int = 0) -> Floats:
+    """People between two real ones, `copies` noisy pictures of each, shuffled."""
+    random = np.random.default_rng(seed)
+    people = -(-count // copies)
+    made = np.empty((count, embeddings.shape[1]), np.float32)
+    order = random.permutation(count)
+    for start in range(0, people, 65_536):
+        some = min(65_536, people - start)
+        share = random.uniform(0, 1, (some, 1)).astype(np.float32)
+        first, second = random.integers(0, len(embeddings), (2, some))
+        centres = share * embeddings[first] + (1 - share) * embeddings[second]
+        # Mixing halves what tells people apart: it is put back around the mean face.
+        centres += (1 / np.sqrt(share**2 + (1 - share) ** 2) - 1) * (centres - embeddings.mean(axis=0))
+        pictures = np.repeat(normalised(centres), copies, axis=0)
+        errors = random.standard_normal(pictures.shape, np.float32)
+        pictures += noise / np.sqrt(pictures.shape[1]) * errors
+        places = order[start * copies : start * copies + len(pictures)]
+        made[places] = normalised(pictures[: len(places)])
+    return made
+
+
+def gaussian(count: int, dimension: int = 128) -> Floats:
+    return normalised(np.random.default_rng(0).standard_normal((count, dimension), np.float32))
+
+
+def peak_bytes() -> int:
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+
+
+def plain_seconds(queries: Floats, vectors: Floats, cut: float) -> float:
+    index = faiss.IndexFlatIP(vectors.shape[1])
+    index.add(vectors)
+    return seconds(lambda: index.range_search(queries, cut))
+
+
+def measure(given: argparse.Namespace, count: int) -> dict[str, Any]:
+    made = gaussian(count) if given.gaussian else None
+    vectors = mixed(load(given.embeddings, count), count, 3, given.noise) if made is None else made
+    source, group = Rows(vectors), np.arange(count)
+    cut = estimate_pairs(source, 0.0 if given.gaussian else 0.9, group=group).cut_for(
+        int(count * given.neighbours / 2)
+    )
+    few = count >= given.extrapolate
+    queries = vectors[:: max(1, count // PLAIN_QUERIES)][:PLAIN_QUERIES] if few else vectors
+    plain = plain_seconds(queries, vectors, cut) * count / len(queries)
+
+    plans = []
+    planning = seconds(lambda: plans.append(plan_search(source, cut)))
+    screen = plans[0].screen
+    since = int(count * 0.99) if few else 0
+    found = 0
+
+    def join() -> None:
+        nonlocal found
+        found = sum(map(len, self_join(source, cut, group=group, since=since, screen=screen)))
+
+    exact = seconds(join) * comparisons(count) / comparisons(count, since) + planning
+    figures = {
+        "vectors": count,
+        "cut": cut,
+        "axes": None if screen is None else screen.axes.shape[1],
+        "plain FAISS, seconds": plain,
+        "exact, seconds": exact,
+        "exact / plain": exact / plain,
+        "extrapolated": few,
+    }
+    if not given.gaussian:
+        before = peak_bytes()
+        figures |= approximate(vectors, cut, screen, given.recall)
+        figures["approximate / plain"] = figures["approximate, seconds"] / plain
+        figures["approximate / exact"] = figures["approximate, seconds"] / exact
+        figures["peak MB before the approximate search"] = before / 1e6
+        figures["peak MB"] = peak_bytes() / 1e6
+        figures["embeddings MB"] = vectors.nbytes / 1e6
+    return figures
+
+
+def approximate(vectors: Floats, cut: float, screen: Screen | None, target: float) -> dict[str, Any]:
+    source, group = Rows(vectors), np.arange(len(vectors))
+    meter, made, recalls = RecallMeter(len(vectors)), [], []
+    tuning = seconds(lambda: made.append(tune_lists(vectors, cut, target, group=group, screen=screen)))
+
+    def join() -> None:
+        for block in approximate_join(vectors, made[0], cut, group=group):
+            meter.count(block)
+
+    joining = seconds(join)
+    measuring = seconds(lambda: recalls.append(meter.measure(source, cut, group=group, screen=screen)))
+    recall = recalls[0]
+    return {
+        "lists": made[0].count,
+        "visits": made[0].visits.shape[1],
+        "approximate, seconds": tuning + joining + measuring,
+        "of these tuning, joining, measuring": [round(x, 2) for x in (tuning, joining, measuring)],
+        "recall": recall.value,
+        "recall interval": [recall.low, recall.high],
+    }
+
+
+def plot(measured: list[dict[str, Any]], path: str) -> None:
+    import matplotlib as mpl
+
+    mpl.use("Agg")
+    from matplotlib import pyplot as plt
+
+    counts = [figures["vectors"] for figures in measured]
+    for name in ("plain FAISS", "exact", "approximate"):
+        plt.plot(counts, [figures[f"{name}, seconds"] for figures in measured], "o-", label=name)
+    plt.xscale("log")
+    plt.yscale("log")
+    plt.xlabel("vectors")
+    plt.ylabel("seconds")
+    plt.legend()
+    plt.grid(visible=True, which="both", alpha=0.3)
+    plt.savefig(path, dpi=120)
+
+
+def main() -> None:
+    arguments = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    arguments.add_argument("--embeddings", help="a store or a .npy of real embeddings")
+    arguments.add_argument("--counts", type=int, nargs="+", default=[10_000, 30_000, 100_000])
+    arguments.add_argument("--neighbours", type=float, default=4.0)
+    arguments.add_argument("--noise", type=float, default=0.2, help="length of the noise on each picture")
+    arguments.add_argument("--recall", type=float, default=0.999)
+    arguments.add_argument("--extrapolate", type=int, default=300_000)
+    arguments.add_argument("--gaussian", action="store_true", help="directions without structure")
+    arguments.add_argument("--plot", metavar="FILE.png", help="cost against the number of vectors")
+    arguments.add_argument("--json", help="write the figures here, too")
+    arguments.add_argument("--one", type=int, help=argparse.SUPPRESS)
+    given = arguments.parse_args()
+    if given.one:
+        print(json.dumps(measure(given, given.one)))
+        return
+    measured = []
+    for count in given.counts:
+        command = [sys.executable, *sys.argv, "--one", str(count)]
+        done = subprocess.run(command, check=True, capture_output=True, text=True)
+        measured.append(json.loads(done.stdout))
+        print(json.dumps(measured[-1], indent=1), flush=True)
+    if given.plot:
+        plot(measured, given.plot)
+    report({"measured": measured}, given.json)
+
+
+if __name__ == "__main__":
+    main()
