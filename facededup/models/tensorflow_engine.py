@@ -7,7 +7,7 @@ import os
 from collections.abc import Callable
 from typing import Any
 
-from facededup.errors import PackageMissingError
+from facededup.errors import JobError, PackageMissingError
 from facededup.models.catalog import ModelDescription
 from facededup.models.contract import CPU_DEVICE, GPU_DEVICE, no_gpu_error, open_failures, run_failures
 from facededup.models.deepface_networks import build_network
@@ -60,7 +60,19 @@ class TensorFlowEngine:
         """A network that takes RGB from 0 to 255."""
         if self.model.name == "Dlib":
             return build_dlib(load_network())
-        tensorflow, network = self._tensorflow, build_network(self.model, self.name)
+        tensorflow = self._tensorflow
+        try:
+            keras: str = tensorflow.keras.Model.__module__
+        except ImportError as exc:
+            raise PackageMissingError(
+                "tf-keras is not installed or does not load: run `pip install facededup[tensorflow]`"
+            ) from exc
+        if not keras.startswith("tf_keras"):
+            raise JobError(
+                "TensorFlow was imported with Keras 3, and DeepFace's networks are of Keras 2: set"
+                " TF_USE_LEGACY_KERAS=1 before TensorFlow is imported"
+            )
+        network = build_network(self.model, self.name)
         # DeepFace's networks take BGR from 0 to 1.
         return lambda pixels: network(
             tensorflow.cast(tensorflow.reverse(pixels, [3]), tensorflow.float32) / 255, training=False

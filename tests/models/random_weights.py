@@ -15,6 +15,8 @@ import pytest
 
 from facededup.models.weights import deepface_weights_directory
 
+os.environ["TF_USE_LEGACY_KERAS"] = "1"  # before TensorFlow is imported, as DeepFace needs it
+
 
 def write_weights(model, engine):
     """Writes the file the engine loads into DeepFace's folder, and returns its path."""
@@ -74,6 +76,10 @@ def write_pytorch(description, path):
             width, height = description.input_size
             with torch.no_grad():
                 model.train()(torch.rand(8, 3, height, width))
+        else:
+            for name, values in model.named_parameters():
+                if name.endswith("bias"):
+                    torch.nn.init.zeros_(values)
         torch.save(model.state_dict(), weight_file)
         return model.eval()
 
@@ -85,6 +91,10 @@ def write_tensorflow(description, path):
     import tensorflow as tf
 
     def save(model, weight_file):
+        for layer in model.layers:
+            layer.momentum = 0  # of batch norms, see above
+        width, height = description.input_size
+        model(tf.random.uniform((8, height, width, 3)), training=True)
         model.save_weights(weight_file)
         return model
 
@@ -106,7 +116,6 @@ def build(model, engine, path, save):
 
 def deepface_client(model, engine):
     """The module and the class of DeepFace's client."""
-    os.environ["TF_USE_LEGACY_KERAS"] = "1"
     from deepface.modules import modeling
 
     sources = modeling.AVAILABLE_MODELS["facial_recognition"][model.name]

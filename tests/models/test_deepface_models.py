@@ -5,6 +5,8 @@ The weights are random numbers: what is tested is that the same pixels give the 
 
 import importlib.util
 import os
+import subprocess
+import sys
 import warnings
 
 import numpy as np
@@ -26,7 +28,8 @@ PAIRS = [
         model,
         engine,
         id=f"{model.name}-{engine}",
-        marks=[pytest.mark.slow] if (model.name, engine) in SLOW else [],
+        # TensorFlow takes half a minute to trace a locally connected layer, and does it three times here.
+        marks=[pytest.mark.slow, pytest.mark.timeout(900)] if (model.name, engine) in SLOW else [],
     )
     for model in MODELS
     if model.name != "Dlib"
@@ -150,3 +153,18 @@ def test_auto_takes_the_engine_whose_weights_are_here(engine, require):
 def test_auto_without_weights_asks_for_the_first_engines():
     with pytest.raises(WeightsMissingError, match=r"arcface_weights\.onnx"):
         open_engine(describe_model("ArcFace"))
+
+
+@pytest.mark.slow
+def test_tensorflow_imported_with_keras_3_is_told(require):
+    require("tensorflow")
+    write_weights(describe_model("DeepID"), "tensorflow")
+    code = (
+        "import os; os.environ.pop('TF_USE_LEGACY_KERAS', None)\n"
+        "import tensorflow; tensorflow.keras.layers\n"
+        "from facededup.models.catalog import describe_model\n"
+        "from facededup.models.engine import open_engine\n"
+        "open_engine(describe_model('DeepID'), engine='tensorflow')\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert "JobError: TensorFlow was imported with Keras 3" in done.stderr
