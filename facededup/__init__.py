@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from facededup.api import (
         compare,
+        diagnose,
         find,
         forget,
         index,
@@ -20,8 +21,10 @@ if TYPE_CHECKING:
     )
     from facededup.errors import FacededupError
     from facededup.results import (
+        Check,
         ComparedImage,
         CompareResult,
+        Diagnosis,
         FacePair,
         FindResult,
         ForgetResult,
@@ -41,6 +44,7 @@ __version__ = "0.1.0"
 _HOMES = {
     "facededup.api": (
         "compare",
+        "diagnose",
         "find",
         "forget",
         "index",
@@ -53,7 +57,9 @@ _HOMES = {
     ),
     "facededup.errors": ("FacededupError",),
     "facededup.results": (
+        "Check",
         "CompareResult",
+        "Diagnosis",
         "ComparedImage",
         "FacePair",
         "FindResult",
@@ -82,10 +88,12 @@ _HOMES = {
 
 __all__ = [
     "Box",
+    "Check",
     "Cluster",
     "ClusterFace",
     "CompareResult",
     "ComparedImage",
+    "Diagnosis",
     "Face",
     "FacePair",
     "FaceRef",
@@ -105,6 +113,7 @@ __all__ = [
     "Unencoded",
     "VerifyResult",
     "compare",
+    "diagnose",
     "find",
     "forget",
     "index",

@@ -8,6 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 from facededup.counting import count_faces, count_images
+from facededup.diagnosis import examine
 from facededup.finding import find_duplicates
 from facededup.indexing import index_images
 from facededup.lookup import compare_images, search_image
@@ -17,6 +18,7 @@ from facededup.models.catalog import MODELS, ModelDescription
 from facededup.progress import Progress, SilentProgress
 from facededup.results import (
     CompareResult,
+    Diagnosis,
     FindResult,
     ForgetResult,
     IndexResult,
@@ -246,6 +248,23 @@ def move_root(
         StoreLockedError: Another process is writing to the store.
     """
     return follow_root(_settings(settings, options).store, os.fsdecode(old), os.fsdecode(new))
+
+
+def diagnose(*, settings: Settings | None = None, every_engine: bool = False, **options: Any) -> Diagnosis:
+    """Looks at what works on this machine: libraries, GPUs, weights, folders, a self-test on known faces.
+
+    Args:
+        settings: What is asked for: `gpu`, `engine`, `model` and `store` are looked at.
+        every_engine: Test every engine that is installed.
+        **options: Fields of `Settings`; they go before `settings`.
+
+    Returns:
+        The checks; `problems` has those that failed and are needed.
+
+    Raises:
+        UsageError: There is no such model.
+    """
+    return examine(_settings(settings, options), every_engine=every_engine)
 
 
 def list_models() -> tuple[ModelDescription, ...]:

@@ -278,6 +278,37 @@ class CompareResult:
         return any(pair.matches for pair in self.pairs)
 
 
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One thing that `doctor` looked at.
+
+    Attributes:
+        area: `packages`, `libraries`, `gpu`, `weights`, `folders` or `self-test`.
+        name: What was looked at.
+        state: `ok`, `absent` (not there, and not needed) or `failed`.
+        detail: A version, a path, the reason.
+        needed: It was asked for, or nothing works without it.
+    """
+
+    area: str
+    name: str
+    state: str
+    detail: str
+    needed: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Diagnosis:
+    """What works on this machine."""
+
+    checks: tuple[Check, ...]
+
+    @property
+    def problems(self) -> tuple[Check, ...]:
+        """What is needed and does not work."""
+        return tuple(check for check in self.checks if check.needed and check.state != "ok")
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StoreStatus:
     """What is in a store.

@@ -10,9 +10,11 @@ import facededup
 from facededup.cli.command import Command
 from facededup.cli.compare import compare
 from facededup.cli.demo import demo
+from facededup.cli.doctor import doctor
 from facededup.cli.jobs import find, index, run
 from facededup.cli.maintenance import forget, store_commands, verify
-from facededup.cli.overview import models, status
+from facededup.cli.models import models_commands
+from facededup.cli.overview import status
 from facededup.cli.search import search
 
 app = typer.Typer(
@@ -34,10 +36,11 @@ for _body, _example in (
     (status, "facededup status"),
     (verify, "facededup verify"),
     (forget, "facededup forget --missing --dry-run"),
-    (models, "facededup models"),
+    (doctor, "facededup doctor"),
     (demo, "facededup demo"),
 ):
     app.command(cls=Command, epilog=f"Example: {_example}")(_body)
+app.add_typer(models_commands, name="models")
 app.add_typer(store_commands, name="store")
 
 

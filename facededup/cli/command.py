@@ -7,34 +7,19 @@ import traceback
 from typing import Any
 
 import typer
-from typer.core import TyperCommand
+from typer.core import TyperCommand, TyperGroup
 
 from facededup.cli.text import shown
 from facededup.errors import FacededupError, InterruptedRunError
 
 
-class Command(TyperCommand):
-    """A command with its options in groups, that leaves with a sentence and the exit code of the error tree.
-
-    The help is plain text: what typer needs to draw boxes takes longer to import than all of the rest.
-    """
-
-    def format_options(self, ctx: Any, formatter: Any) -> None:
-        """Writes the options under the headings they were declared with."""
-        groups: dict[str, list[tuple[str, str]]] = {}
-        for parameter in self.get_params(ctx):
-            record = parameter.get_help_record(ctx)
-            if record is not None:
-                heading = getattr(parameter, "rich_help_panel", None) or "This command"
-                groups.setdefault(heading, []).append(record)
-        for heading, records in groups.items():
-            with formatter.section(heading):
-                formatter.write_dl(records)
+class _EndsWithASentence:
+    """Leaves with a sentence and the exit code of the error tree."""
 
     def invoke(self, ctx: Any) -> Any:
         """Runs the command."""
         try:
-            outcome = super().invoke(ctx)
+            outcome = super().invoke(ctx)  # type: ignore[misc]  # of the class this one is put before
             # A reader of the pipe that has gone shows here, where typer still ends quietly.
             sys.stdout.flush()
         except (typer.Exit, typer.Abort, BrokenPipeError):
@@ -49,6 +34,38 @@ class Command(TyperCommand):
                 sentence += " (run again with --verbose for the traceback)"
             raise _ended(sentence, FacededupError.exit_code, ctx) from exc
         return outcome
+
+
+class Command(_EndsWithASentence, TyperCommand):
+    """A command with its options in groups, that leaves with a sentence and the exit code of the error tree.
+
+    The help is plain text: what typer needs to draw boxes takes longer to import than all of the rest.
+    """
+
+    def format_options(self, ctx: Any, formatter: Any) -> None:
+        """Writes the options under the headings they were declared with."""
+        _write_options(self, ctx, formatter)
+
+
+class Group(_EndsWithASentence, TyperGroup):
+    """A command that does something by itself and has commands of its own."""
+
+    def format_options(self, ctx: Any, formatter: Any) -> None:
+        """Writes the options under the headings they were declared with, then the commands."""
+        _write_options(self, ctx, formatter)
+        self.format_commands(ctx, formatter)
+
+
+def _write_options(command: Any, ctx: Any, formatter: Any) -> None:
+    groups: dict[str, list[tuple[str, str]]] = {}
+    for parameter in command.get_params(ctx):
+        record = parameter.get_help_record(ctx)
+        if record is not None:
+            heading = getattr(parameter, "rich_help_panel", None) or "This command"
+            groups.setdefault(heading, []).append(record)
+    for heading, records in groups.items():
+        with formatter.section(heading):
+            formatter.write_dl(records)
 
 
 def _ended(sentence: str, code: int, ctx: Any) -> typer.Exit:

@@ -1,49 +1,24 @@
-"""`demo`: a small set of pictures, and the whole job on it, offline.
-
-The pictures come out of packages: Eileen Collins, a coffee, a cat and a rocket out of scikit-image, Grace
-Hopper out of matplotlib.
-"""
+"""`demo`: a small set of pictures, and the whole job on it, offline."""
 
 from __future__ import annotations
 
-import importlib.util
 import os
 import shlex
 import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import replace
-from typing import TYPE_CHECKING, Annotated, NamedTuple
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from facededup.cli.jobs import show_findings, show_index
 from facededup.cli.options import DeviceOptions, Request, WorkerOptions, takes
 from facededup.cli.text import shown
-from facededup.errors import JobError, PackageMissingError
+from facededup.errors import JobError
+from facededup.pictures import FACELESS, PEOPLE, Picture, open_picture
 
 if TYPE_CHECKING:
     from PIL.Image import Image
-
-
-class _Source(NamedTuple):
-    """A picture in a package, and the part of it that is taken (left, upper, right, lower)."""
-
-    package: str
-    path: str
-    part: tuple[int, int, int, int] | None = None
-
-
-PEOPLE = {
-    # Without the suit, whose badges and rings a detector takes for faces now and then.
-    "collins": _Source("skimage", "data/astronaut.png", (40, 0, 440, 300)),
-    "hopper": _Source("matplotlib", "mpl-data/sample_data/grace_hopper.jpg"),
-}
-FACELESS = {
-    "no-face-cat": _Source("skimage", "data/chelsea.png"),
-    "no-face-coffee": _Source("skimage", "data/coffee.png"),
-    "no-face-rocket": _Source("skimage", "data/rocket.jpg"),
-}
-_DISTRIBUTIONS = {"skimage": "scikit-image", "matplotlib": "matplotlib"}
 
 
 @takes(DeviceOptions, WorkerOptions)
@@ -103,27 +78,11 @@ def _pictures(folder: str) -> Iterator[tuple[str, Callable[[str], None]]]:
     yield "copy-of-hopper-original.jpg", lambda path: _copy(original, path)
 
 
-def _saver(source: _Source, change: Callable[[Image], Image], quality: int) -> Callable[[str], None]:
+def _saver(source: Picture, change: Callable[[Image], Image], quality: int) -> Callable[[str], None]:
     def save(path: str) -> None:
-        from PIL import Image
-
-        with Image.open(_packaged(source)) as image:
-            change(image.convert("RGB").crop(source.part)).save(path, "JPEG", quality=quality)
+        change(open_picture(source)).save(path, "JPEG", quality=quality)
 
     return save
-
-
-def _packaged(source: _Source) -> str:
-    """A file of an installed package, found without the seconds that importing it takes."""
-    spec = importlib.util.find_spec(source.package)
-    for place in (spec.submodule_search_locations if spec else None) or ():
-        file = os.path.join(place, *source.path.split("/"))
-        if os.path.isfile(file):
-            return file
-    raise PackageMissingError(
-        f"the demo's pictures come with {_DISTRIBUTIONS[source.package]}, which is not installed: "
-        "pip install 'facededup[cpu,demo]'"
-    )
 
 
 def _truncate(source: str, path: str) -> None:

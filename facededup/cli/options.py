@@ -97,8 +97,8 @@ class WorkerOptions:
     ] = None
 
 
-class EncoderOptions:
-    """What makes an embedding. A store keeps to the values it was made with."""
+class ModelOptions:
+    """Which network."""
 
     model: Annotated[
         str | None,
@@ -110,6 +110,11 @@ class EncoderOptions:
             rich_help_panel=_ENCODER,
         ),
     ] = None
+
+
+class EncoderOptions(ModelOptions):
+    """What makes an embedding. A store keeps to the values it was made with."""
+
     detector: Annotated[
         str | None,
         typer.Option(

@@ -1,4 +1,4 @@
-"""`status` and `models`: what is there."""
+"""`status`: what is there."""
 
 from __future__ import annotations
 
@@ -19,20 +19,3 @@ def status(request: Request) -> None:
     print_status(request.out, result)
     if request.json_file is not None:
         write_json(status_document(result), request.json_file)
-
-
-@takes(JsonOptions)
-def models(request: Request) -> None:
-    """List the recognition models.
-
-    With the length of an embedding, the size of the input, the cosine that similarity 0.4 stands for, and
-    what the licence of the weights says.
-    """
-    from facededup import api
-    from facededup.cli.tables import print_models
-    from facededup.report.json_report import models_document, write_json
-
-    known = api.list_models()
-    print_models(request.out, known)
-    if request.json_file is not None:
-        write_json(models_document(known), request.json_file)

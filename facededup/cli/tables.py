@@ -13,7 +13,16 @@ from rich.text import Text
 
 from facededup.cli.text import shown, size
 from facededup.metrics import Metrics
-from facededup.results import CompareResult, FindResult, ImageCounts, IndexResult, SearchResult, StoreStatus
+from facededup.models.weights import model_status
+from facededup.results import (
+    CompareResult,
+    Diagnosis,
+    FindResult,
+    ImageCounts,
+    IndexResult,
+    SearchResult,
+    StoreStatus,
+)
 from facededup.store.base import Fingerprint
 from facededup.types import Cluster, Face, Outcome
 
@@ -191,15 +200,46 @@ def print_status(out: Console, status: StoreStatus) -> None:
     out.print(summary)
 
 
+def print_diagnosis(out: Console, diagnosis: Diagnosis) -> None:
+    """What was looked at, area by area; what is needed and does not work stands out."""
+    styles = {"ok": "green", "absent": "dim", "failed": "red"}
+    area = ""
+    table = _table("", "", "state", "")
+    for check in diagnosis.checks:
+        style = "bold red" if check in diagnosis.problems else styles[check.state]
+        table.add_row(
+            check.area if check.area != area else "",
+            check.name,
+            Text(check.state, style),
+            shown(check.detail),
+        )
+        area = check.area
+    out.print(table)
+
+
 def print_models(out: Console, models: Iterable[ModelDescription]) -> None:
     """The recognition models."""
-    table = _table("model", ">dim", ">input", ">cosine\nat 0.4", "commercial\nuse", "licence of the weights")
+    table = _table(
+        "model",
+        ">dim",
+        ">input",
+        ">cosine\nat 0.4",
+        "weights here",
+        "commercial\nuse",
+        "licence of the weights",
+    )
     for model in models:
+        here = [
+            f"{'/'.join(status.engines)} {size(status.bytes)}"
+            for status in model_status(model.name)
+            if status.bytes is not None
+        ]
         table.add_row(
             model.name,
             f"{model.dimension:,}",
             "x".join(map(str, model.input_size)),
             f"{model.operating_cosine:.2f}",
+            ", ".join(here) or "no",
             {True: "yes", False: "no", None: "not stated"}[model.commercial_use],
             model.licence,
         )

@@ -13,8 +13,17 @@ from dataclasses import asdict
 from typing import Any, TextIO
 
 from facededup.models.catalog import ModelDescription
+from facededup.models.weights import model_status
 from facededup.report.files import writing
-from facededup.results import FindResult, ForgetResult, ImageCounts, SearchResult, StoreStatus, VerifyResult
+from facededup.results import (
+    Diagnosis,
+    FindResult,
+    ForgetResult,
+    ImageCounts,
+    SearchResult,
+    StoreStatus,
+    VerifyResult,
+)
 from facededup.types import Box, Cluster, FaceRef, Pair, Unencoded
 
 
@@ -138,9 +147,20 @@ def models_document(models: Iterable[ModelDescription]) -> dict[str, Any]:
                 "weights": model.weights,
                 "weights_file": model.weights_file,
                 "weights_bytes": model.weights_bytes,
+                "align": model.align,
+                "weights_here": [asdict(status) for status in model_status(model.name)],
             }
             for model in models
         ],
+    }
+
+
+def diagnosis_document(diagnosis: Diagnosis) -> dict[str, Any]:
+    """The document of `doctor --json`, schema facededup/diagnosis/1."""
+    return {
+        "schema": "facededup/diagnosis/1",
+        "works": not diagnosis.problems,
+        "checks": [asdict(check) for check in diagnosis.checks],
     }
 
 

@@ -17,6 +17,7 @@ def test_the_commands():
     assert COMMANDS == [
         "compare",
         "demo",
+        "doctor",
         "find",
         "forget",
         "index",
