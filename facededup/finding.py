@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import itertools
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from typing import Any
 
@@ -16,9 +16,10 @@ from facededup.copies import Copies
 from facededup.counting import count_faces, count_images
 from facededup.errors import NoGpuError, StoreNotFoundError, TooManyPairsError
 from facededup.listing import CHUNK, Listing
-from facededup.matching.clusters import average_linkage, minimum_cosine
-from facededup.matching.flat import exact_cosine
+from facededup.matching.clusters import average_linkage
+from facededup.matching.graph_clusters import chinese_whispers, connected_components
 from facededup.matching.selfjoin import estimate_pairs
+from facededup.matching.shape import describe_clusters
 from facededup.matching.strategy import PairSearch
 from facededup.metrics import Metrics
 from facededup.models.catalog import describe_model
@@ -242,7 +243,7 @@ class _Search:
                 )
 
         weights = np.maximum(copies.count[images], 1)
-        labels = average_linkage(len(ids), pairs, self.vectors.gather, self.cut, weights=weights)
+        labels = self._label(pairs, weights)
         sizes = np.bincount(labels, minlength=len(ids))
         members = np.flatnonzero((sizes[labels] > 1) | (weights > 1))
         members = members[np.argsort(labels[members], kind="stable")]
@@ -258,14 +259,33 @@ class _Search:
         for block in pairs():
             inside = block.new & (labels[block.a] == labels[block.b])
             new[labels[block.a[inside]]] = True
-        vectors = self.vectors.gather(np.sort(members))[np.argsort(np.argsort(members))]
+        order = np.argsort(members)
+        place = np.empty(len(order), np.int64)
+        place[order] = np.arange(len(order))
+        shapes = describe_clusters(self.vectors.gather(members[order]), place, offsets, self.cut)
         return ClusterTable(
             key=self._cluster_keys(members, offsets),
             offsets=offsets,
             members=ids[members],
-            min_cosine=_weakest_links(vectors, offsets),
+            min_cosine=shapes.min_cosine,
             new=new[labels[members[starts]]],
+            mean_cosine=shapes.mean_cosine,
+            medoid=ids[members[shapes.medoid]],
+            bridge=shapes.bridge,
         )
+
+    def _label(
+        self, pairs: Callable[[], Iterator[PairBlock]], weights: NDArray[np.int64]
+    ) -> NDArray[np.int64]:
+        """The lowest row of each face's cluster."""
+        count = len(self.vectors)
+        match self.settings.clustering:
+            case "components":
+                return connected_components(count, pairs, self.cut)
+            case "chinese-whispers":
+                return chinese_whispers(count, pairs, self.cut)
+            case _:
+                return average_linkage(count, pairs, self.vectors.gather, self.cut, weights=weights)
 
     def _cluster_keys(self, members: NDArray[np.int64], offsets: NDArray[np.int64]) -> list[str]:
         """Stable names: from the smallest (content hash, box) among the members."""
@@ -293,6 +313,7 @@ class _Search:
             "operating_cosine_source": self.source,
             "complete": self.complete,
             "search": self.facts,
+            "clustering": self.settings.clustering,
             "known_images": self._known_images(),
             "next_image_id": self.snapshot.next_image_id,
             "next_face_id": int(self.snapshot.faces.id.max(initial=-1)) + 1,
@@ -303,17 +324,6 @@ def _facts_before(before: Findings | None) -> dict[str, Any]:
     """What a search that continues an approximate one has to repeat of it."""
     facts = {} if before is None else before.meta["search"]
     return {name: value for name, value in facts.items() if "recall" in name}
-
-
-def _weakest_links(vectors: Floats, offsets: NDArray[np.int64]) -> NDArray[np.float64]:
-    """The lowest cosine within each cluster; 1 for one face (a content with copies)."""
-    sizes = np.diff(offsets)
-    weakest = np.ones(len(sizes))
-    two = offsets[:-1][sizes == 2]
-    weakest[sizes == 2] = exact_cosine(vectors[two], vectors[two + 1])
-    for number in np.flatnonzero(sizes > 2).tolist():
-        weakest[number] = minimum_cosine(vectors[offsets[number] : offsets[number + 1]])
-    return weakest
 
 
 def operating_cosine(snapshot: Snapshot) -> tuple[float, str]:

@@ -73,6 +73,11 @@ class Listing:
         """An image's path."""
         return os.fsdecode(self.images.path[row])
 
+    def face_ref(self, face_id: int) -> FaceRef:
+        """A face by its id, in the first image that has it."""
+        row = int(np.searchsorted(self.faces.id, face_id))
+        return FaceRef(self.path(int(self.faces.image[row])), int(self.faces.number[row]))
+
     def similarity(self, cosine: float) -> float:
         """On the calibrated scale."""
         return float(similarity(cosine, self.operating_cosine))
@@ -238,7 +243,8 @@ class ClusterList(LazySequence[Cluster]):
     def _make(self, position: int) -> Cluster:
         listing, table = self._listing, self._table
         number = int(self._order[position])
-        members = table.members[table.offsets[number] : table.offsets[number + 1]]
+        place = slice(int(table.offsets[number]), int(table.offsets[number + 1]))
+        members = table.members[place]
         found = []
         for face in np.searchsorted(listing.faces.id, members).tolist():
             box = Box(*listing.faces.box[face].tolist())
@@ -253,4 +259,11 @@ class ClusterList(LazySequence[Cluster]):
             min_similarity=listing.similarity(float(table.min_cosine[number])),
             new=bool(table.new[number]),
             faces=tuple(ClusterFace(listing.path(image), face, box) for _, face, image, box in found),
+            mean_similarity=None
+            if table.mean_cosine is None
+            else listing.similarity(float(table.mean_cosine[number])),
+            medoid=None if table.medoid is None else listing.face_ref(int(table.medoid[number])),
+            bridges=()
+            if table.bridge is None
+            else tuple(map(listing.face_ref, members[table.bridge[place]].tolist())),
         )

@@ -16,6 +16,7 @@ from facededup.errors import PathNotFoundError, UsageError
 ENVIRONMENT_PREFIX = "FACEDEDUP_"
 FACE_CHOICES = ("all", "largest", "center", "single")
 INDEX_CHOICES = ("auto", "flat", "ivf")
+CLUSTERING_CHOICES = ("average", "components", "chinese-whispers")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,6 +44,7 @@ class Settings:
         index: `auto`, `flat` (exact) or `ivf` (approximate, recall measured): how `find` searches.
         exact: Search exactly however long it takes; the same as index `flat`.
         recall: Part of the pairs an approximate search is tuned to find.
+        clustering: `average` (linkage), `components` or `chinese-whispers`.
         max_pairs: `find` stops before it stores more pairs than this.
         limit: How many pairs and clusters are listed; 0 for all.
     """
@@ -67,6 +69,7 @@ class Settings:
     index: str = "auto"
     exact: bool = False
     recall: float = 0.999
+    clustering: str = "average"
     max_pairs: int = 50_000_000
     limit: int = 100_000
 
@@ -74,8 +77,9 @@ class Settings:
         """Refuses values no part of the program could use."""
         if self.faces is not None and self.faces not in FACE_CHOICES:
             raise UsageError(f"faces must be one of {', '.join(FACE_CHOICES)}, not {self.faces!r}")
-        if self.index not in INDEX_CHOICES:
-            raise UsageError(f"index must be one of {', '.join(INDEX_CHOICES)}, not {self.index!r}")
+        for name, choices in (("index", INDEX_CHOICES), ("clustering", CLUSTERING_CHOICES)):
+            if getattr(self, name) not in choices:
+                raise UsageError(f"{name} must be one of {', '.join(choices)}, not {getattr(self, name)!r}")
         if self.exact and self.index == "ivf":
             raise UsageError("an exact search and --index ivf exclude each other: leave one of them out")
         if not 0 < self.recall < 1:

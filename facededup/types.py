@@ -98,6 +98,9 @@ class Cluster:
         min_similarity: The lowest similarity over all pairs of its faces, also those below the cut.
         new: True if a pair inside it is new.
         faces: The members, by path then number.
+        mean_similarity: Over all pairs of its distinct faces; None in findings of an older version.
+        medoid: The face most like the others, likewise.
+        bridges: Faces without which it would fall into two groups; see docs/clustering.md.
     """
 
     id: str
@@ -105,6 +108,9 @@ class Cluster:
     min_similarity: float
     new: bool
     faces: tuple[ClusterFace, ...]
+    mean_similarity: float | None = None
+    medoid: FaceRef | None = None
+    bridges: tuple[FaceRef, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -323,3 +323,20 @@ def test_a_screened_search_gives_the_same(store, monkeypatch):
     screened = facededup.find(store=store, threshold=0.5, reset=True)
     assert (plain.search["index"], screened.search["index"]) == ("IndexFlatIP", "screen")
     assert without_new(plain) == without_new(screened)
+
+
+def test_clusters_carry_their_mean_medoid_and_bridges(store):
+    anna, bert = people(2, 3, spread=0.05)[:3], people(2, 3, spread=0.05)[3:]
+    between = unit(anna.mean(axis=0) + bert.mean(axis=0))
+    add_images(store, one_each([*anna, between, *bert]))
+    # Cosine 0.7 to both, whose own is near 0: half of the pairs across are missing.
+    result = facededup.find(store=store, threshold=-2.0, clustering="components")
+    (cluster,) = result.clusters
+    assert cluster.size == 7
+    assert [bridge.path[-9:] for bridge in cluster.bridges] == ["00003.jpg"]
+    assert cluster.medoid == cluster.bridges[0]
+    assert cluster.min_similarity < cluster.mean_similarity < 1
+    document = findings_document(result)["clusters"][0]
+    assert document["bridges"] == [document["medoid"]] == [{"path": "/made/up/00003.jpg", "face": 0}]
+    whispered = facededup.find(store=store, threshold=-2.0, clustering="chinese-whispers")
+    assert sorted(item.size for item in whispered.clusters) == [3, 4]

@@ -251,6 +251,16 @@ class SearchOptions:
             rich_help_panel=_SEARCH,
         ),
     ] = None
+    clustering: Annotated[
+        str | None,
+        typer.Option(
+            "--clustering",
+            metavar="NAME",
+            help="How pairs make clusters: average (linkage), components or chinese-whispers. "
+            "Default: average.",
+            rich_help_panel=_SEARCH,
+        ),
+    ] = None
     max_pairs: Annotated[
         int | None,
         typer.Option(

@@ -83,24 +83,6 @@ def average_linkage(
     return labels
 
 
-def minimum_cosine(vectors: Floats) -> float:
-    """The lowest cosine over all pairs of some vectors, in float64, block by block.
-
-    Args:
-        vectors: float32 (m, d), m at least 1, no row all zeros.
-
-    Returns:
-        The cosine; 1.0 for a single vector.
-    """
-    lowest, block = 1.0, 2048
-    for top in range(0, len(vectors), block):
-        upper = _normalised(vectors[top : top + block])
-        for left in range(top, len(vectors), block):
-            base = upper if left == top else _normalised(vectors[left : left + block])
-            lowest = min(lowest, float((upper @ base.T).min()))
-    return max(lowest, -1.0)
-
-
 @dataclass(slots=True, eq=False)
 class _Edges:
     """Pairs of clusters: int32 numbers u < v and their float64 mean cosines, at or above the cut."""

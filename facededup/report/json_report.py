@@ -240,6 +240,9 @@ def _cluster(cluster: Cluster) -> dict[str, Any]:
         "faces": [
             {"path": member.path, "face": member.face, "box": _box(member.box)} for member in cluster.faces
         ],
+        "mean_similarity": cluster.mean_similarity,
+        "medoid": None if cluster.medoid is None else _face(cluster.medoid),
+        "bridges": [_face(bridge) for bridge in cluster.bridges],
     }
 
 

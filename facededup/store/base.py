@@ -211,6 +211,10 @@ class ClusterTable:
         members: int64 face ids. A content's faces stand for those of all its copies.
         min_cosine: float64 (m,), over all pairs of the members.
         new: bool (m,).
+        mean_cosine: float64 (m,), over all pairs of the members. This and the next two are None where
+            findings were stored without.
+        medoid: int64 (m,), the face id of the member that is most like the others.
+        bridge: bool (len(members),), members without which their cluster would fall into two groups.
     """
 
     key: list[str]
@@ -218,6 +222,9 @@ class ClusterTable:
     members: NDArray[np.int64]
     min_cosine: NDArray[np.float64]
     new: NDArray[np.bool_]
+    mean_cosine: NDArray[np.float64] | None = None
+    medoid: NDArray[np.int64] | None = None
+    bridge: NDArray[np.bool_] | None = None
 
     def __len__(self) -> int:
         return len(self.key)

@@ -21,6 +21,8 @@ _CHUNK_PAIRS = 1 << 16
 _SMALL_CHUNK_PAIRS = 1 << 10
 _COLUMNS = ("a", "b", "cosine", "new")
 _CLUSTER_COLUMNS = ("offsets", "members", "min_cosine", "new")
+_SHAPE_COLUMNS = ("mean_cosine", "medoid", "bridge")
+"""Findings of the first version lack them."""
 
 
 class Hdf5Findings:
@@ -59,12 +61,20 @@ class Hdf5Findings:
     def clusters(self) -> ClusterTable:
         """See `base.Findings`."""
         with reading(self._path):
-            columns = {name: read_column(self._group, f"clusters/{name}") for name in _CLUSTER_COLUMNS}
+            names = _CLUSTER_COLUMNS + tuple(
+                name for name in _SHAPE_COLUMNS if name in self._group["clusters"]
+            )
+            columns = {name: read_column(self._group, f"clusters/{name}") for name in names}
             keys = [key.decode("ascii") for key in read_column(self._group, "clusters/key").tolist()]
             offsets = columns["offsets"]
             if offsets[0] != 0 or offsets[-1] != len(columns["members"]) or (np.diff(offsets) < 0).any():
                 raise ValueError("cluster offsets do not fit their members")
             if not len(keys) == len(offsets) - 1 == len(columns["min_cosine"]) == len(columns["new"]):
+                raise ValueError("clusters of different lengths")
+            lengths = {"bridge": len(columns["members"])}
+            if any(
+                len(columns[name]) != lengths.get(name, len(keys)) for name in names[len(_CLUSTER_COLUMNS) :]
+            ):
                 raise ValueError("clusters of different lengths")
             return ClusterTable(key=keys, **columns)
 
@@ -170,6 +180,9 @@ def copy_living(findings: Hdf5Findings, file: h5py.File, ids: NDArray[np.int64])
         members=clusters.members[whole[number]],
         min_cosine=clusters.min_cosine[whole],
         new=clusters.new[whole],
+        mean_cosine=None if clusters.mean_cosine is None else clusters.mean_cosine[whole],
+        medoid=None if clusters.medoid is None else clusters.medoid[whole],
+        bridge=None if clusters.bridge is None else clusters.bridge[whole[number]],
     )
     _write_rest(file["findings"], findings.meta, left)
 
@@ -195,8 +208,10 @@ def _extend(column: h5py.Dataset, values: Array) -> None:
 
 def _write_rest(group: h5py.Group, meta: Mapping[str, Any], clusters: ClusterTable) -> None:
     group.attrs["meta"] = json.dumps(dict(meta))
-    for name in _CLUSTER_COLUMNS:
-        write_column(group, f"clusters/{name}", getattr(clusters, name))
+    for name in _CLUSTER_COLUMNS + _SHAPE_COLUMNS:
+        column = getattr(clusters, name)
+        if column is not None:
+            write_column(group, f"clusters/{name}", column)
     write_column(group, "clusters/key", np.array(clusters.key, "S12"))
 
 

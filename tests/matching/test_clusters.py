@@ -11,7 +11,7 @@ from scipy.sparse.csgraph import connected_components
 from unit_vectors import block_of, brute_force, faces, normalised
 
 from facededup.matching import clusters
-from facededup.matching.clusters import average_linkage, minimum_cosine
+from facededup.matching.clusters import average_linkage
 from facededup.matching.flat import exact_cosine
 from facededup.store.base import PairBlock
 
@@ -154,13 +154,3 @@ def test_a_long_chain_of_rising_cosines_ends_soon(way):
     vectors = np.full((count, 4), 0.5, np.float32)
     path = block_of(np.arange(count - 1), np.arange(1, count), np.linspace(0.9, 0.999, count - 1))
     assert not linked(vectors, 0.9, path).any()
-
-
-def test_minimum_cosine():
-    vectors = faces(30, 3, 0.5)
-    a, b = np.triu_indices(len(vectors), 1)
-    assert minimum_cosine(vectors) == pytest.approx(exact_cosine(vectors[a], vectors[b]).min(), abs=1e-14)
-    assert minimum_cosine(vectors[:1]) == pytest.approx(1.0, abs=1e-14)
-    assert minimum_cosine(np.array([[1, 0], [-1, 0]], np.float32)) == -1.0
-    many = np.repeat(vectors[:2], 2100, axis=0)
-    assert minimum_cosine(many) == pytest.approx(exact_cosine(vectors[:1], vectors[1:2])[0], abs=1e-14)

@@ -52,6 +52,9 @@ def test_findings_have_the_fields_of_their_schema_in_order(found):
             {"path": "/photos/a.jpg", "face": 0, "box": [10, -2, 30, 40]},
             {"path": "/photos/b/c.jpg", "face": 3, "box": [10, -2, 30, 40]},
         ],
+        "mean_similarity": None,
+        "medoid": None,
+        "bridges": [],
     }
     assert document["pairs"][0] == {
         "a": {"path": "/photos/plain.jpg", "face": 0},
