@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from facededup.copies import Copies
 from facededup.counting import count_faces, count_images
 from facededup.errors import NoGpuError, StoreNotFoundError, TooManyPairsError
+from facededup.groups import image_groups
 from facededup.listing import CHUNK, Listing
 from facededup.matching.clusters import average_linkage
 from facededup.matching.graph_clusters import chinese_whispers, connected_components
@@ -104,6 +105,7 @@ class _Search:
         self.vectors = StoredVectors(self.snapshot)
         self.operating_cosine, self.source = operating_cosine(self.snapshot)
         self.cut = float(cosine_cut(settings.threshold, self.operating_cosine))
+        self.groups = image_groups(self.snapshot.images, settings.group_by)
         self.total = 0
         self.complete = True
         self.facts: dict[str, Any] = {}
@@ -244,8 +246,12 @@ class _Search:
 
         weights = np.maximum(copies.count[images], 1)
         labels = self._label(pairs, weights)
-        sizes = np.bincount(labels, minlength=len(ids))
-        members = np.flatnonzero((sizes[labels] > 1) | (weights > 1))
+        if self.groups is None:
+            sizes = np.bincount(labels, minlength=len(ids))
+            members = np.flatnonzero((sizes[labels] > 1) | (weights > 1))
+        else:
+            labels, spanning = self._joined_by_group(labels, copies, self.groups)
+            members = np.flatnonzero(spanning[labels])
         members = members[np.argsort(labels[members], kind="stable")]
         starts = np.flatnonzero(np.diff(labels[members], prepend=-1))
         offsets = np.append(starts, len(members)).astype(np.int64)
@@ -273,6 +279,24 @@ class _Search:
             medoid=ids[members[shapes.medoid]],
             bridge=shapes.bridge,
         )
+
+    def _joined_by_group(
+        self, labels: NDArray[np.int64], copies: Copies, groups: NDArray[np.int64]
+    ) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+        """Clusters that share a group as one, and which of them, by label, span two groups."""
+        images, count = self.snapshot.faces.image, len(labels)
+        rows = [copies.rows(image) for image in images.tolist()]
+        faces = np.repeat(np.arange(count), [len(row) for row in rows])
+        named = groups[np.concatenate([np.empty(0, np.int64), *rows])]
+        first = np.full(len(groups), count)
+        np.minimum.at(first, named, faces)
+        a, b = np.concatenate((labels, first[named])), np.concatenate((np.arange(count), faces))
+        links = PairBlock(a, b, np.ones(len(a)), np.zeros(len(a), np.bool_))
+        joined = connected_components(count, lambda: iter([links]), 1.0)
+        lowest, highest = np.full(count, len(groups)), np.full(count, -1)
+        np.minimum.at(lowest, joined[faces], named)
+        np.maximum.at(highest, joined[faces], named)
+        return joined, lowest < highest
 
     def _label(
         self, pairs: Callable[[], Iterator[PairBlock]], weights: NDArray[np.int64]
@@ -314,6 +338,7 @@ class _Search:
             "complete": self.complete,
             "search": self.facts,
             "clustering": self.settings.clustering,
+            "group_by": self.settings.group_by,
             "known_images": self._known_images(),
             "next_image_id": self.snapshot.next_image_id,
             "next_face_id": int(self.snapshot.faces.id.max(initial=-1)) + 1,
@@ -357,6 +382,7 @@ def _result(snapshot: Snapshot, location: str, settings: Settings, metrics: Metr
         )
     meta = findings.meta
     listing = Listing(snapshot, findings, float(meta["operating_cosine"]))
+    pairs, in_groups = listing.pair_totals()
     return FindResult(
         store=location,
         fingerprint=snapshot.fingerprint,
@@ -369,10 +395,10 @@ def _result(snapshot: Snapshot, location: str, settings: Settings, metrics: Metr
         images=count_images(snapshot.images),
         faces=count_faces(snapshot),
         expected_false_pairs=expected_false_pairs(snapshot, float(meta["cosine_cut"])),
-        suppressed={"different": 0, "group": 0},
+        suppressed={"different": 0, "group": in_groups},
         clusters_total=len(findings.clusters),
         clusters=listing.clusters(settings.limit),
-        pairs_total=listing.pair_total(),
+        pairs_total=pairs,
         pairs=listing.pairs(settings.limit),
         unencoded=listing.unencoded(settings.limit),
         metrics=metrics,

@@ -14,8 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from facededup.copies import Copies
+from facededup.groups import image_groups
 from facededup.models.scores import similarity
-from facededup.store.base import ClusterTable, FaceTable, Findings, ImageTable, Snapshot
+from facededup.store.base import ClusterTable, FaceTable, Findings, ImageTable, PairBlock, Snapshot
 from facededup.types import Box, Cluster, ClusterFace, FaceRef, Outcome, Pair, Unencoded
 
 CHUNK = 1 << 20
@@ -68,6 +69,8 @@ class Listing:
         self.rank[order] = np.arange(len(order))
         self.is_new = self.images.id >= int(findings.meta["known_images"])
         """Images that were not there in the findings before."""
+        self.group = image_groups(self.images, findings.meta.get("group_by"))
+        """The group of each image, None without groups."""
 
     def path(self, row: int) -> str:
         """An image's path."""
@@ -82,14 +85,23 @@ class Listing:
         """On the calibrated scale."""
         return float(similarity(cosine, self.operating_cosine))
 
-    def pair_total(self) -> int:
-        """Number of pairs, those of copies included."""
+    def pair_totals(self) -> tuple[int, int]:
+        """Number of pairs, those of copies included, and how many more are within a group."""
         listed = self.copies.listed_count
         total = self.copies.twin_pair_count
         for start in range(0, self.findings.pair_count, CHUNK):
             block = self.findings.pairs(start, start + CHUNK)
             total += int((listed[self._image(block.a)] * listed[self._image(block.b)]).sum())
-        return total
+        return (total, 0) if self.group is None else self._split(total)
+
+    def _split(self, total: int) -> tuple[int, int]:
+        across = sum(len(columns[0]) for columns in self._twin_columns())
+        for start in range(0, self.findings.pair_count, CHUNK):
+            block = self.findings.pairs(start, start + CHUNK)
+            across += sum(
+                len(columns[0]) for columns in self._expand(block.a, block.b, block.cosine, block.new)
+            )
+        return across, total - across
 
     def pairs(self, limit: int) -> PairList:
         """The pairs of highest similarity; all for limit 0."""
@@ -121,7 +133,7 @@ class Listing:
         count = 0
         for start in range(0, self.findings.pair_count, CHUNK):
             block = self.findings.pairs(start, start + CHUNK)
-            choice = block.cosine >= floor
+            choice = (block.cosine >= floor) & self._across(block)
             kept.append(tuple(column[choice] for column in (block.a, block.b, block.cosine, block.new)))
             count += int(choice.sum())
             if limit and count > 4 * max(limit, CHUNK):
@@ -133,6 +145,16 @@ class Listing:
         a, b, cosine, new = (np.concatenate(column) for column in zip(*kept, strict=True))
         return a, b, cosine, new
 
+    def _apart(self, left: Rows, right: Rows) -> NDArray[np.bool_]:
+        """Which couples of images are not of one group."""
+        return np.ones(len(left), np.bool_) if self.group is None else self.group[left] != self.group[right]
+
+    def _across(self, block: PairBlock) -> NDArray[np.bool_]:
+        """Which stored pairs have images in different groups; contents with copies may."""
+        left, right = self._image(block.a), self._image(block.b)
+        shared = (self.copies.count[left] > 1) | (self.copies.count[right] > 1)
+        return shared | self._apart(left, right)
+
     def _expand(
         self, a: Rows, b: Rows, cosine: NDArray[np.float64], new: NDArray[np.bool_]
     ) -> Iterator[PairColumns]:
@@ -142,10 +164,12 @@ class Listing:
         number_a, number_b = self.faces.number[row_a], self.faces.number[row_b]
         listed = self.copies.listed_count
         plain = (listed[image_a] == 1) & (listed[image_b] == 1)
-        yield image_a[plain], number_a[plain], image_b[plain], number_b[plain], cosine[plain], new[plain]
+        one_each = plain & self._apart(image_a, image_b)
+        yield tuple(column[one_each] for column in (image_a, number_a, image_b, number_b, cosine, new))
         for place in np.flatnonzero(~plain):
             first, second = self.copies.listed_rows(image_a[place]), self.copies.listed_rows(image_b[place])
             left, right = np.repeat(first, len(second)), np.tile(second, len(first))
+            left, right = left[apart := self._apart(left, right)], right[apart]
             yield (
                 left,
                 np.full(len(left), number_a[place]),
@@ -158,6 +182,7 @@ class Listing:
     def _twin_columns(self) -> Iterator[PairColumns]:
         for first in self.copies.shared.tolist():
             left, right = self.copies.twin_pairs(first)
+            left, right = left[apart := self._apart(left, right)], right[apart]
             for number in range(int(self.copies.faces[first])):
                 numbers = np.full(len(left), number)
                 yield (

@@ -38,6 +38,7 @@ class Settings:
         follow_symlinks: Follow links inside the given folders.
         max_pixels: Images with more pixels are refused.
         image_timeout: Seconds one image may take in a worker before it is given up.
+        worker_memory: Megabytes a worker may take on top of what it has at its start; None for any.
         reset: Drop what the command would otherwise add to.
         rehash: Read every file again, whatever its time stamp says.
         threshold: Lowest similarity of a pair.
@@ -45,6 +46,8 @@ class Settings:
         exact: Search exactly however long it takes; the same as index `flat`.
         recall: Part of the pairs an approximate search is tuned to find.
         clustering: `average` (linkage), `components` or `chinese-whispers`.
+        group_by: `parent`, or a regular expression that finds a person's id in a path: images of one person,
+            which are no duplicates of each other.
         max_pairs: `find` stops before it stores more pairs than this.
         limit: How many pairs and clusters are listed; 0 for all.
     """
@@ -63,6 +66,7 @@ class Settings:
     follow_symlinks: bool = False
     max_pixels: int = 178_956_970
     image_timeout: float = 120.0
+    worker_memory: int | None = None
     reset: bool = False
     rehash: bool = False
     threshold: float = 0.4
@@ -70,6 +74,7 @@ class Settings:
     exact: bool = False
     recall: float = 0.999
     clustering: str = "average"
+    group_by: str | None = None
     max_pairs: int = 50_000_000
     limit: int = 100_000
 
@@ -84,7 +89,7 @@ class Settings:
             raise UsageError("an exact search and --index ivf exclude each other: leave one of them out")
         if not 0 < self.recall < 1:
             raise UsageError(f"recall must be between 0 and 1, not {self.recall}")
-        for name in ("processes", "batch_size"):
+        for name in ("processes", "batch_size", "worker_memory"):
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise UsageError(f"{name} must be at least 1, not {value}")

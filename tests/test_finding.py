@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from synthetic import add_images, people, unit
 
 import facededup
-from facededup.errors import NoGpuError, StoreNotFoundError, TooManyPairsError
+from facededup.errors import NoGpuError, StoreNotFoundError, TooManyPairsError, UsageError
 from facededup.matching import strategy
 from facededup.models.scores import similarity
 from facededup.report.json_report import findings_document
@@ -340,3 +340,63 @@ def test_clusters_carry_their_mean_medoid_and_bridges(store):
     assert document["bridges"] == [document["medoid"]] == [{"path": "/made/up/00003.jpg", "face": 0}]
     whispered = facededup.find(store=store, threshold=-2.0, clustering="chinese-whispers")
     assert sorted(item.size for item in whispered.clusters) == [3, 4]
+
+
+def test_pairs_within_a_group_are_counted_and_not_listed(store):
+    anna, bert = people(2, 4)[:4], people(2, 4)[4:]
+    images = {
+        "/a/1.jpg": (1, anna[:1]),
+        "/a/2.jpg": (2, anna[1:2]),
+        "/b/1.jpg": (3, anna[2:3]),
+        "/c/1.jpg": (4, bert[:1]),
+        "/c/2.jpg": (5, bert[1:2]),
+    }
+    add_images(store, images)
+    plain = facededup.find(store=store)
+    assert (plain.pairs_total, plain.clusters_total) == (4, 2)
+    grouped = facededup.find(store=store, group_by="parent")
+    assert {(pair.a.path, pair.b.path) for pair in grouped.pairs} == {
+        ("/a/1.jpg", "/b/1.jpg"),
+        ("/a/2.jpg", "/b/1.jpg"),
+    }
+    assert (grouped.pairs_total, dict(grouped.suppressed)) == (2, {"different": 0, "group": 2})
+    assert [[face.path for face in cluster.faces] for cluster in grouped.clusters] == [
+        ["/a/1.jpg", "/a/2.jpg", "/b/1.jpg"]
+    ]
+    by_number = facededup.find(store=store, group_by=r"/(\d)\.jpg$")
+    assert {(pair.a.path, pair.b.path) for pair in by_number.pairs} == {
+        ("/a/1.jpg", "/a/2.jpg"),
+        ("/a/2.jpg", "/b/1.jpg"),
+        ("/c/1.jpg", "/c/2.jpg"),
+    }
+    assert facededup.find(store=store).pairs_total == 4
+
+
+def test_a_group_comes_into_a_cluster_as_a_whole(store):
+    anna, bert = people(2, 2)[:2], people(2, 2)[2:]
+    add_images(store, {"/a/1.jpg": (1, anna[:1]), "/a/2.jpg": (2, bert[:1]), "/b/1.jpg": (3, anna[1:])})
+    (cluster,) = facededup.find(store=store, group_by="parent").clusters
+    assert [face.path for face in cluster.faces] == ["/a/1.jpg", "/a/2.jpg", "/b/1.jpg"]
+
+
+def test_copies_in_two_groups_are_reported_and_in_one_are_not(store):
+    anna = people(1, 2)
+    add_images(store, {"/a/1.jpg": (1, anna[:1]), "/a/2.jpg": (1, anna[:1]), "/a/3.jpg": (2, anna[1:])})
+    result = facededup.find(store=store, group_by="parent", limit=1)
+    assert (result.pairs_total, result.suppressed["group"], result.clusters_total) == (0, 3, 0)
+    add_images(store, {"/b/1.jpg": (1, anna[:1])})
+    result = facededup.find(store=store, group_by="parent", limit=0)
+    assert {(pair.a.path, pair.b.path) for pair in result.pairs} == {
+        ("/a/1.jpg", "/b/1.jpg"),
+        ("/a/2.jpg", "/b/1.jpg"),
+        ("/a/3.jpg", "/b/1.jpg"),
+    }
+    assert (result.pairs_total, result.suppressed["group"]) == (3, 3)
+    assert [cluster.size for cluster in result.clusters] == [4]
+
+
+def test_what_does_not_match_is_alone_and_no_expression_is_a_sentence(store):
+    add_images(store, one_each(people(1, 3)))
+    assert facededup.find(store=store, group_by="person-(.*)/").pairs_total == 3
+    with pytest.raises(UsageError, match="--group-by takes `parent` or a regular expression"):
+        facededup.find(store=store, group_by="(")

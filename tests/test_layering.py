@@ -24,6 +24,7 @@ LAYERS = (
     "results",
     "counting",
     "copies",
+    "groups",
     "matching",
     "workers",
     "recipe",

@@ -182,6 +182,15 @@ class ReadingOptions:
             rich_help_panel=_READING,
         ),
     ] = None
+    worker_memory: Annotated[
+        int | None,
+        typer.Option(
+            "--worker-memory",
+            metavar="MB",
+            help="Memory a process may take for an image; one that needs more is FILE_ERROR. Default: any.",
+            rich_help_panel=_READING,
+        ),
+    ] = None
     rehash: Annotated[
         bool | None,
         typer.Option(
@@ -258,6 +267,16 @@ class SearchOptions:
             metavar="NAME",
             help="How pairs make clusters: average (linkage), components or chinese-whispers. "
             "Default: average.",
+            rich_help_panel=_SEARCH,
+        ),
+    ] = None
+    group_by: Annotated[
+        str | None,
+        typer.Option(
+            "--group-by",
+            metavar="REGEX|parent",
+            help="Images known to be of one person, not to be reported: those in one folder (parent), or "
+            "with the same match of a regular expression in their paths (its first group).",
             rich_help_panel=_SEARCH,
         ),
     ] = None

@@ -1,0 +1,67 @@
+"""Images that are known to show one person: a folder each, or an id in the name.
+
+Groups are a view of the findings: pairs within a group are stored like all others, so that another choice of
+groups needs no new search, and left out where pairs and clusters are listed.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+
+import numpy as np
+from numpy.typing import NDArray
+
+from facededup.errors import UsageError
+from facededup.store.base import ImageTable
+
+PARENT = "parent"
+
+Rows = NDArray[np.int64]
+
+
+def image_groups(images: ImageTable, group_by: str | None) -> Rows | None:
+    """The group of each image.
+
+    Args:
+        images: All images.
+        group_by: `parent` for the folder an image is in, else a regular expression searched for in its path:
+            its first group, or all it matches. An image without a match is a group of its own.
+
+    Returns:
+        int64 (n,), equal numbers for one group; None where nothing groups them.
+
+    Raises:
+        UsageError: It is not a regular expression.
+    """
+    if group_by is None:
+        return None
+    if group_by == PARENT:
+        names = [os.path.dirname(path) for path in images.path]
+    else:
+        pattern = compiled(group_by)
+        names = [_named(pattern, path) for path in images.path]
+    numbers: dict[bytes, int] = {}
+    return np.array([numbers.setdefault(name, len(numbers)) for name in names], np.int64)
+
+
+def compiled(group_by: str) -> re.Pattern[str]:
+    """The regular expression of `--group-by`.
+
+    Raises:
+        UsageError: It is none.
+    """
+    try:
+        return re.compile(group_by)
+    except re.error as exc:
+        raise UsageError(
+            f"--group-by takes `parent` or a regular expression, and {group_by!r} is none: {exc}"
+        ) from exc
+
+
+def _named(pattern: re.Pattern[str], path: bytes) -> bytes:
+    found = pattern.search(os.fsdecode(path))
+    if found is None:
+        return b"alone\0" + path  # no path has a zero byte, so this is no name of a group
+    name = found.group(1) if pattern.groups else found.group()
+    return b"group\0" + os.fsencode(name or "")
