@@ -137,9 +137,10 @@ class _Run:
             return
         analysis = analysis_settings(self.fingerprint, self.settings, known=self.known.prefixes)
         processes = min(self.settings.processes or os.cpu_count() or 1, len(tasks))
+        memory = self.settings.worker_memory and self.settings.worker_memory * 1_000_000
         progress.start("index", len(tasks))
         with (
-            Pool(Analyser, analysis, processes, timeout=self.settings.image_timeout) as pool,
+            Pool(Analyser, analysis, processes, timeout=self.settings.image_timeout, memory=memory) as pool,
             ThreadPoolExecutor(1, "encoder") as thread,
             StopRequest() as stop,
         ):

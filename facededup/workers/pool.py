@@ -18,6 +18,7 @@ import os
 import pickle
 import queue
 import signal
+import sys
 import threading
 import time
 import traceback
@@ -99,6 +100,7 @@ class Pool(Generic[T, R]):
         argument: Anything that can be pickled.
         processes: Number of workers.
         timeout: Seconds a task may take; None for any.
+        memory: Bytes a worker may take on top of what it has once it is ready; None for any. Works on Linux.
     """
 
     def __init__(
@@ -108,9 +110,10 @@ class Pool(Generic[T, R]):
         processes: int,
         *,
         timeout: float | None = None,
+        memory: int | None = None,
     ) -> None:
         self._context = _choose_context()
-        self._opening = pickle.dumps((factory, argument), pickle.HIGHEST_PROTOCOL)
+        self._opening = pickle.dumps((factory, argument, memory), pickle.HIGHEST_PROTOCOL)
         self._processes = processes
         self._timeout = timeout
         self._failed_starts = 0
@@ -362,7 +365,7 @@ def _serve(pipe: connection.Connection) -> None:
     for name in _ONE_THREAD:
         os.environ[name] = "1"
     try:
-        factory, argument = pickle.loads(pipe.recv_bytes())  # noqa: S301 - the parent wrote it
+        factory, argument, memory = pickle.loads(pipe.recv_bytes())  # noqa: S301 - the parent wrote it
         handler = factory(argument)
     except EOFError:
         return
@@ -371,6 +374,8 @@ def _serve(pipe: connection.Connection) -> None:
         own = exc if isinstance(exc, FacededupError) else None
         _answer(pipe, "broken", own or JobError(f"a worker could not start: {_last_line(exc)}"))
         return
+    if memory is not None:
+        _limit_memory(memory)
     _answer(pipe, "ready", None)
     inbox: queue.SimpleQueue[bytes] = queue.SimpleQueue()
     threading.Thread(target=_listen, args=(pipe, inbox), daemon=True).start()
@@ -382,6 +387,18 @@ def _serve(pipe: connection.Connection) -> None:
         except Exception as exc:  # the handler is the caller's code
             message = pickle.dumps(("done", Failure(_last_line(exc), traceback.format_exc())))
         pipe.send_bytes(message)
+
+
+def _limit_memory(more: int) -> None:
+    """Lets this process take some more bytes than it has now; beyond that, it gets a MemoryError."""
+    if sys.platform != "linux":
+        return
+    import resource
+
+    with open("/proc/self/statm", "rb") as file:
+        taken = int(file.read().split()[0]) * resource.getpagesize()
+    _, hard = resource.getrlimit(resource.RLIMIT_AS)
+    resource.setrlimit(resource.RLIMIT_AS, (taken + more, hard))
 
 
 def _listen(pipe: connection.Connection, inbox: queue.SimpleQueue[bytes]) -> None:

@@ -378,3 +378,15 @@ def test_main_is_not_loaded_again():
 def test_a_factory_may_be_a_partial_of_an_importable_one():
     with Pool(functools.partial, square, 1) as pool:
         assert list(pool.run([5])) == [(5, 25)]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="a limit as Linux has it")
+def test_a_task_that_wants_too_much_memory_fails_and_the_worker_lives():
+    with pool_of(chips, processes=1, memory=100_000_000) as pool:
+        results = dict(pool.run([10, 1_000_000_000, 20]))
+        pids = pool.pids
+        assert len(results[10]) == 10
+        assert len(results[20]) == 20
+        assert isinstance(results[1_000_000_000], Failure)
+        assert "MemoryError" in results[1_000_000_000].reason
+        assert pool.pids == pids

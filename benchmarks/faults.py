@@ -1,0 +1,425 @@
+"""A store on a disk that fails: power loss replayed from a record of writes, and errors at every write.
+
+The store writes through one object, `facededup.store.files.disk`; here its methods are replaced. What is
+committed and what is read back are compared as *states*: which batches are there, and which findings.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import random
+import shutil
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from facededup.errors import FacededupError
+from facededup.store.base import Batch, ClusterTable, Content, Fingerprint, ImageRecord, PairBlock
+from facededup.store.files import disk
+from facededup.store.hdf5 import Hdf5Store
+from facededup.types import Box, Face, FileStat, Outcome
+
+DIMENSION = 16
+FINGERPRINT = Fingerprint("Dlib", "made-up", DIMENSION, "dlib", "chip", flip=False, faces="all")
+IMAGES = 3
+"""Images of a batch."""
+
+State = tuple[frozenset[int], int | None] | None
+"""Numbers of the batches in a store and of its findings; None where there is no store."""
+
+
+def batch(number: int) -> Batch:
+    """Images that are nobody else's; everything follows from the number."""
+    random_ = np.random.default_rng(number)
+    records, contents = [], []
+    for k in range(IMAGES):
+        digest = random_.bytes(32)
+        vector = random_.standard_normal((1, DIMENSION)).astype(np.float32)
+        stat = FileStat(1, 2, 3, 4)
+        records.append(
+            ImageRecord(
+                path=b"/pictures/%d-%d" % (number, k),
+                root=b"/pictures",
+                mount=b"/",
+                stat=stat,
+                digest=digest,
+                outcome=Outcome.OK,
+            )
+        )
+        contents.append(Content(digest, (Face(Box(0, 0, 9, 9), 1.0),), vector / np.linalg.norm(vector)))
+    return Batch(images=tuple(records), contents=tuple(contents))
+
+
+def work(path: str, batches: int, acknowledge: Callable[[State], None]) -> None:
+    """Two sessions of a writer: commits, findings, folds. Run again, it ends in the same state.
+
+    Args:
+        path: Of the store.
+        batches: How many are committed.
+        acknowledge: Told each state once it is promised to last.
+    """
+    store = Hdf5Store(path)
+    there: State = observe(path)
+    done = set(there[0]) if there else set()
+    found = there[1] if there else None
+    for session in (range(batches // 2), range(batches // 2, batches)):
+        *before, last = session
+        with store.writer(FINGERPRINT) as writer:
+            acknowledge((frozenset(done), found))
+            for number in before:
+                writer.commit(batch(number))
+                done.add(number)
+                acknowledge((frozenset(done), found))
+            if done:
+                found = last
+                findings = writer.write_findings()
+                findings.append(PairBlock(np.array([0]), np.array([1]), np.array([0.5]), np.array([True])))
+                cluster = ClusterTable(
+                    [f"{found:012d}"], np.array([0, 2]), np.array([0, 1]), np.array([0.5]), np.array([True])
+                )
+                findings.finish({"number": found}, cluster)
+                acknowledge((frozenset(done), found))
+            writer.commit(batch(last))
+            done.add(last)
+            acknowledge((frozenset(done), found))
+
+
+def observe(path: str) -> State:
+    """What a store holds.
+
+    Raises:
+        AssertionError: It holds half a batch, an image twice, or fails its own check.
+        FacededupError: It does not open.
+    """
+    store = Hdf5Store(path)
+    if not store.exists():
+        return None
+    with store.snapshot() as snapshot:
+        names = [name.decode().rpartition("/")[2] for name in snapshot.images.path]
+        there = {int(name.partition("-")[0]) for name in names}
+        expected = [f"{number}-{k}" for number in sorted(there) for k in range(IMAGES)]
+        assert sorted(names) == sorted(expected), f"images are missing or there twice: {names}"
+        vectors = snapshot.embeddings(0, len(snapshot.faces))
+        images = snapshot.images.path
+        for row, vector in zip(snapshot.faces.image.tolist(), vectors, strict=True):
+            number, k = images[row].decode().rpartition("/")[2].split("-")
+            made = batch(int(number)).contents[int(k)].embeddings[0]
+            assert np.array_equal(vector, made), "another embedding than was committed"
+        findings = snapshot.findings()
+        found = None if findings is None else int(findings.meta["number"])
+    problems = store.check()
+    assert not problems, problems
+    return frozenset(there), found
+
+
+@contextmanager
+def replaced(**methods: Callable[..., Any]) -> Iterator[None]:
+    """The store's disk with some methods replaced."""
+    for name, method in methods.items():
+        setattr(disk, name, method)
+    try:
+        yield
+    finally:
+        for name in methods:
+            delattr(disk, name)
+
+
+@dataclass
+class Record:
+    """Everything that was asked of the disk, in order, and when which state was promised."""
+
+    log: list[tuple[Any, ...]] = field(default_factory=list)
+    promised: list[tuple[int, State]] = field(default_factory=lambda: [(0, None)])
+    _files: dict[int, int] = field(default_factory=dict)
+    _names: dict[str, int] = field(default_factory=dict)
+    _count: int = 0
+
+    def promise(self, state: State) -> None:
+        """From here on, this state must be found."""
+        self.promised.append((len(self.log), state))
+
+    @contextmanager
+    def running(self) -> Iterator[None]:
+        """The store's disk with this record in between."""
+        real = type(disk)()
+
+        def open_(path: str, flags: int) -> int:
+            descriptor = real.open(path, flags)
+            if path not in self._names:
+                self._count += 1
+                self._names[path] = self._count
+                self.log.append(("create", path, self._count))
+            self._files[descriptor] = self._names[path]
+            if flags & os.O_TRUNC:
+                self.log.append(("truncate", self._names[path], 0))
+            return descriptor
+
+        def write(descriptor: int, data: memoryview) -> int:
+            appends = os.get_blocking(descriptor) and _appends(descriptor)
+            place = os.fstat(descriptor).st_size if appends else os.lseek(descriptor, 0, os.SEEK_CUR)
+            count = real.write(descriptor, data)
+            self.log.append(("write", self._files[descriptor], place, bytes(data[:count])))
+            return count
+
+        def truncate(descriptor: int, size: int) -> None:
+            real.truncate(descriptor, size)
+            self.log.append(("truncate", self._files[descriptor], size))
+
+        def flush(descriptor: int) -> None:
+            self.log.append(("flush", self._files[descriptor]))
+
+        def replace(old: str, new: str) -> None:
+            real.replace(old, new)
+            self._names[new] = self._names.pop(old)
+            self.log.append(("rename", old, new))
+
+        def unlink(path: str) -> None:
+            real.unlink(path)
+            self._names.pop(path)
+            self.log.append(("unlink", path))
+
+        def flush_folder(_: str) -> None:
+            self.log.append(("flush folder",))
+
+        with replaced(
+            open=open_,
+            write=write,
+            truncate=truncate,
+            flush=flush,
+            replace=replace,
+            unlink=unlink,
+            flush_folder=flush_folder,
+        ):
+            yield
+
+    def allowed(self, place: int) -> list[State]:
+        """The states that may be found after a power loss behind `place` entries of the log."""
+        last = max(k for k, (at, _) in enumerate(self.promised) if at <= place)
+        return [state for _, state in self.promised[last : last + 2]]
+
+
+def _appends(descriptor: int) -> bool:
+    import fcntl
+
+    return bool(fcntl.fcntl(descriptor, fcntl.F_GETFL) & os.O_APPEND)
+
+
+class Platter:
+    """What is on the disk after some entries of a log: surely, and perhaps."""
+
+    def __init__(self, log: list[tuple[Any, ...]]) -> None:
+        self.contents: dict[int, bytearray] = {}
+        self.names: dict[str, int] = {}
+        self._data: dict[int, list[tuple[Any, ...]]] = {}
+        self._name_changes: list[tuple[Any, ...]] = []
+        for entry in log:
+            if entry[0] in ("write", "truncate"):
+                self._data.setdefault(entry[1], []).append(entry)
+            elif entry[0] == "flush":
+                for change in self._data.pop(entry[1], []):
+                    self._change(change)
+            elif entry[0] == "flush folder":
+                for change in self._name_changes:
+                    self._rename(change)
+                self._name_changes.clear()
+            else:
+                self._name_changes.append(entry)
+
+    def settle(self, chance: random.Random | None, *, keep: bool = False) -> None:
+        """Decides what becomes of all that was not flushed: lost, kept, or for each write either, or half.
+
+        Changes of names reach the disk in their order.
+        """
+        count = len(self._name_changes)
+        kept = chance.randint(0, count) if chance else count * keep
+        for change in self._name_changes[:kept]:
+            self._rename(change)
+        for changes in self._data.values():
+            for change in changes:
+                if chance is None:
+                    if keep:
+                        self._change(change)
+                elif chance.random() < 0.5:
+                    cut = chance.random() < 0.3 and change[0] == "write"
+                    self._change((*change[:3], change[3][: len(change[3]) // 2]) if cut else change)
+
+    def store_in(self, folder: str) -> None:
+        """Writes the files into a folder."""
+        for path, number in self.names.items():
+            with open(os.path.join(folder, os.path.basename(path)), "wb") as file:
+                file.write(self.contents.get(number, b""))
+
+    def _change(self, entry: tuple[Any, ...]) -> None:
+        content = self.contents.setdefault(entry[1], bytearray())
+        if entry[0] == "truncate":
+            del content[entry[2] :]
+            content.extend(bytes(entry[2] - len(content)))
+        else:
+            _, _, place, data = entry
+            content.extend(bytes(max(0, place - len(content))))
+            content[place : place + len(data)] = data
+
+    def _rename(self, entry: tuple[Any, ...]) -> None:
+        if entry[0] == "create":
+            self.names[entry[1]] = entry[2]
+        elif entry[0] == "unlink":
+            self.names.pop(entry[1], None)
+        elif entry[1] in self.names:
+            self.names[entry[2]] = self.names.pop(entry[1])
+
+
+def power_losses(batches: int, step: int, seed: int) -> int:
+    """Cuts the power after every `step`-th entry of a recorded run, in four ways; how many cuts there were.
+
+    Raises:
+        AssertionError: A promised state was not found afterwards.
+    """
+    chance = random.Random(seed)
+    record = Record()
+    with tempfile.TemporaryDirectory() as folder:
+        with record.running():
+            work(os.path.join(folder, "s.h5"), batches, record.promise)
+    cuts = 0
+    for place in range(0, len(record.log) + 1, step):
+        for way in ("lost", "kept", "chance", "chance"):
+            platter = Platter(record.log[:place])
+            platter.settle(chance if way == "chance" else None, keep=way == "kept")
+            with tempfile.TemporaryDirectory() as folder:
+                platter.store_in(folder)
+                path = os.path.join(folder, "s.h5")
+                cuts += 1
+                _expect(path, record.allowed(place), f"power cut after {place} entries, writes {way}")
+                if cuts % 10 == 0:
+                    _expect_end(path, batches)
+    return cuts
+
+
+def write_errors(batches: int, step: int, *, finish_every: int = 1) -> int:
+    """Fails every `step`-th request to the disk with EIO and ENOSPC; how many failures there were.
+
+    Args:
+        batches: Committed by an undisturbed run.
+        step: Between two requests that fail.
+        finish_every: After one in so many failures a further run is seen to finish.
+
+    Raises:
+        AssertionError: A promised state was not found afterwards, or the error was no sentence.
+    """
+    undisturbed: list[State] = [None]
+    with tempfile.TemporaryDirectory() as folder:
+        work(os.path.join(folder, "s.h5"), batches, undisturbed.append)
+    failures = 0
+    for code in (errno.EIO, errno.ENOSPC):
+        for place in range(0, 1 << 30, step):
+            with tempfile.TemporaryDirectory() as folder:
+                path = os.path.join(folder, "s.h5")
+                promised: list[State] = [None]
+                requests = _Failing(place, code)
+                with requests.running():
+                    try:
+                        work(path, batches, promised.append)
+                    except FacededupError as exc:
+                        sentence = str(exc)
+                        assert os.strerror(code) in sentence or "takes no more" in sentence, sentence
+                if not requests.failed:
+                    break
+                failures += 1
+                allowed = undisturbed[len(promised) - 1 : len(promised) + 1]
+                _expect(path, allowed, f"{errno.errorcode[code]} at request {place}")
+                if failures % finish_every == 0:
+                    _expect_end(path, batches)
+    return failures
+
+
+class _Failing:
+    """Fails one request; where the disk is full, every write after it too."""
+
+    def __init__(self, place: int, code: int) -> None:
+        self.failed = False
+        self._left = place
+        self._code = code
+
+    @contextmanager
+    def running(self) -> Iterator[None]:
+        real = type(disk)()
+
+        def guard(name: str) -> Callable[..., Any]:
+            def call(*arguments: Any) -> Any:
+                full = self.failed and self._code == errno.ENOSPC and name == "write"
+                if full or (not self.failed and self._left == 0):
+                    self.failed = True
+                    if name == "write":  # half of it is written, as on a real disk
+                        real.write(arguments[0], arguments[1][: len(arguments[1]) // 2])
+                    raise OSError(self._code, os.strerror(self._code))
+                self._left -= 1
+                return None if name.startswith("flush") else getattr(real, name)(*arguments)
+
+            return call
+
+        names = ("open", "write", "truncate", "flush", "replace", "unlink", "flush_folder")
+        with replaced(**{name: guard(name) for name in names}):
+            yield
+
+
+def slow_disk(batches: int, delay: float) -> int:
+    """Writes on a disk that takes its time while a reader looks; how many looks there were.
+
+    Raises:
+        AssertionError: A reader had to wait for the writer, or saw something half done.
+    """
+    real = type(disk)()
+
+    def slowly(name: str) -> Callable[..., Any]:
+        def call(*arguments: Any) -> Any:
+            time.sleep(delay)
+            return getattr(real, name)(*arguments)
+
+        return call
+
+    looks: list[State] = []
+    longest = 0.0
+    with tempfile.TemporaryDirectory() as folder:
+        path = os.path.join(folder, "s.h5")
+        with replaced(**{name: slowly(name) for name in ("write", "flush", "replace", "flush_folder")}):
+            promised: list[State] = []
+            writer = threading.Thread(target=work, args=(path, batches, promised.append))
+            writer.start()
+            while writer.is_alive():
+                started = time.perf_counter()
+                looks.append(observe(path))
+                longest = max(longest, time.perf_counter() - started)
+            writer.join()
+        sizes = [len(state[0]) for state in looks if state]
+        assert sizes == sorted(sizes), "a reader saw an earlier state after a later one"
+        assert longest < 20, f"a reader waited {longest:.1f} s"
+        assert observe(path) == promised[-1]
+    return len(looks)
+
+
+def _expect(path: str, allowed: list[State], what: str) -> None:
+    try:
+        found = observe(path)
+    except (AssertionError, FacededupError) as exc:
+        kept = tempfile.mkdtemp(prefix="torture-")
+        shutil.copytree(os.path.dirname(path), kept, dirs_exist_ok=True)
+        raise AssertionError(f"{what}: {exc} (the files are in {kept})") from exc
+    empty: State = (frozenset(), None)
+    if None in allowed:
+        allowed = [*allowed, empty]
+    assert found in allowed, f"{what}: found {found}, promised {allowed}"
+
+
+def _expect_end(path: str, batches: int) -> None:
+    """A further run finishes with what an undisturbed one gives."""
+    with replaced(flush=lambda _: None, flush_folder=lambda _: None):  # the power stays on
+        work(path, batches, lambda _: None)
+    assert observe(path) == (frozenset(range(batches)), batches - 1)
+    left = sorted(os.listdir(os.path.dirname(path)))
+    assert left == ["s.h5"], f"left behind: {left}"

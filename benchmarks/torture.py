@@ -1,0 +1,126 @@
+"""Kills, power losses, failing disks and hostile input, until something breaks or the numbers are reached.
+
+    python benchmarks/torture.py --kills 500 --errors 200 --cuts 2000 --inputs 5000
+
+prints the tables of docs/reliability.md. A fault ends it with an AssertionError that says what was found.
+"""
+
+from __future__ import annotations
+
+import argparse
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import faults
+import fuzz
+import kills
+from common import report
+
+_ENTRIES = 600
+"""Requests to the disk in a run of four batches, about."""
+
+
+def main() -> None:
+    made = argparse.ArgumentParser(description="torture the store and the runs")
+    made.add_argument("--kills", type=int, default=500, help="kill -9 of live processes")
+    made.add_argument("--images", type=int, default=68, help="images a killed run has to index")
+    made.add_argument("--errors", type=int, default=200, help="requests to the disk that fail")
+    made.add_argument("--cuts", type=int, default=2000, help="power losses")
+    made.add_argument("--inputs", type=int, default=5000, help="mutated images and stores")
+    made.add_argument("--seed", type=int, default=1)
+    made.add_argument("--json", help="write the figures here, too")
+    options = made.parse_args()
+    figures: dict[str, Any] = {}
+    rows: list[tuple[str, str, float]] = []
+
+    def measure(name: str, call: Callable[[], Any]) -> None:
+        started = time.perf_counter()
+        result = call()
+        rows.append((name, _shown(result), time.perf_counter() - started))
+        figures[name] = dict(result) if isinstance(result, dict) else result
+        print(f"{name}: {_shown(result)}", flush=True)
+
+    if options.kills:
+        measure("kill -9", lambda: kills.run_kills(options.kills, options.seed, options.images))
+    if options.cuts:
+        step = max(1, 4 * _ENTRIES // options.cuts)
+        measure("power losses", lambda: faults.power_losses(4, step, options.seed))
+    if options.errors:
+        step = max(1, 2 * _ENTRIES // options.errors)
+        measure("failed requests to the disk", lambda: faults.write_errors(4, step))
+        measure("looks of a reader at a store on a slow disk", lambda: faults.slow_disk(4, 0.005))
+    if options.inputs:
+        measure("mutated inputs", lambda: fuzz.run(options.inputs, options.seed))
+    measure("verify, times the speed of BLAKE2", lambda: _verify_speed(1 << 16))
+    print("\n| What | Done | Lost, hung or crashed | Seconds |\n|---|---|---|---|")
+    for name, text, seconds in rows:
+        print(f"| {name} | {text} | 0 | {seconds:.0f} |")
+    print()
+    report(figures, options.json)
+
+
+def _shown(result: Any) -> str:
+    if isinstance(result, dict):
+        return ", ".join(f"{name} {count:,}" for name, count in sorted(result.items()))
+    return f"{result:,}" if isinstance(result, int) else f"{result:.2f}"
+
+
+def _verify_speed(images: int) -> float:
+    """How fast `verify` is over a store of one face an image, where hashing the file is 1."""
+    import hashlib
+
+    import numpy as np
+
+    from facededup.store.base import Batch, Content, Fingerprint, ImageRecord
+    from facededup.store.hdf5 import Hdf5Store
+    from facededup.types import Box, Face, FileStat, Outcome
+
+    chance = np.random.default_rng(0)
+    vectors = chance.standard_normal((images, 128)).astype(np.float32)
+    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+    face = (Face(Box(1, 2, 3, 4), 1.0, ((1.0, 2.0),) * 5),)
+    with tempfile.TemporaryDirectory() as folder:
+        store = Hdf5Store(str(Path(folder, "s.h5")))
+        made = Fingerprint("Dlib", "made-up", 128, "dlib", "chip", flip=False, faces="all")
+        with store.writer(made) as writer:
+            for start in range(0, images, 1 << 13):
+                rows = range(start, min(start + (1 << 13), images))
+                digests = [chance.bytes(32) for _ in rows]
+                writer.commit(
+                    Batch(
+                        images=tuple(
+                            ImageRecord(
+                                path=b"/registry/portraits/%03d/%08d.jpg" % (row % 1000, row),
+                                root=b"/registry",
+                                mount=b"/",
+                                stat=FileStat(1000 + row, row, row, row),
+                                digest=digest,
+                                outcome=Outcome.OK,
+                            )
+                            for row, digest in zip(rows, digests, strict=True)
+                        ),
+                        contents=tuple(
+                            Content(digest, face, vectors[row : row + 1])
+                            for row, digest in zip(rows, digests, strict=True)
+                        ),
+                    )
+                )
+        ratios = []
+        for _ in range(5):
+            started = time.perf_counter()
+            hash_ = hashlib.blake2b()
+            with open(store.path, "rb") as file:
+                while block := file.read(1 << 20):
+                    hash_.update(block)
+            hashed = time.perf_counter() - started
+            started = time.perf_counter()
+            assert store.check() == []
+            ratios.append(hashed / (time.perf_counter() - started))
+        return sorted(ratios)[2]
+
+
+if __name__ == "__main__":
+    main()
