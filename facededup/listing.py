@@ -81,6 +81,10 @@ class Listing:
         row = int(np.searchsorted(self.faces.id, face_id))
         return FaceRef(self.path(int(self.faces.image[row])), int(self.faces.number[row]))
 
+    def similarities(self, cosines: NDArray[np.float64]) -> NDArray[np.float64]:
+        """On the calibrated scale, all at once."""
+        return np.asarray(similarity(cosines, self.operating_cosine))
+
     def similarity(self, cosine: float) -> float:
         """On the calibrated scale."""
         return float(similarity(cosine, self.operating_cosine))
@@ -94,13 +98,15 @@ class Listing:
             total += int((listed[self._image(block.a)] * listed[self._image(block.b)]).sum())
         return (total, 0) if self.group is None else self._split(total)
 
-    def _split(self, total: int) -> tuple[int, int]:
-        across = sum(len(columns[0]) for columns in self._twin_columns())
+    def all_pairs(self) -> Iterator[PairColumns]:
+        """All pairs that are not within a group, those of copies included, in blocks and no order."""
+        yield from self._twin_columns()
         for start in range(0, self.findings.pair_count, CHUNK):
             block = self.findings.pairs(start, start + CHUNK)
-            across += sum(
-                len(columns[0]) for columns in self._expand(block.a, block.b, block.cosine, block.new)
-            )
+            yield from self._expand(block.a, block.b, block.cosine, block.new)
+
+    def _split(self, total: int) -> tuple[int, int]:
+        across = sum(len(columns[0]) for columns in self.all_pairs())
         return across, total - across
 
     def pairs(self, limit: int) -> PairList:

@@ -33,6 +33,7 @@ LAYERS = (
     "listing",
     "indexing",
     "finding",
+    "exchange",
     "lookup",
     "pictures",
     "probe",

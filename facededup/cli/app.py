@@ -11,6 +11,7 @@ from facededup.cli.command import Command
 from facededup.cli.compare import compare
 from facededup.cli.demo import demo
 from facededup.cli.doctor import doctor
+from facededup.cli.exchange import export, import_
 from facededup.cli.jobs import find, index, run
 from facededup.cli.maintenance import forget, store_commands, verify
 from facededup.cli.models import models_commands
@@ -36,10 +37,12 @@ for _body, _example in (
     (status, "facededup status"),
     (verify, "facededup verify"),
     (forget, "facededup forget --missing --dry-run"),
+    (export, "facededup export pairs.parquet"),
+    (import_, "facededup import faces.npz --store other.h5"),
     (doctor, "facededup doctor"),
     (demo, "facededup demo"),
 ):
-    app.command(cls=Command, epilog=f"Example: {_example}")(_body)
+    app.command(_body.__name__.rstrip("_"), cls=Command, epilog=f"Example: {_example}")(_body)
 app.add_typer(models_commands, name="models")
 app.add_typer(store_commands, name="store")
 

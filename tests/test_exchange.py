@@ -1,0 +1,175 @@
+"""`export` and `import`: what goes out comes back, and what does not fit is refused."""
+
+import csv
+import json
+import sys
+
+import numpy as np
+import pytest
+from synthetic import FINGERPRINT, add_images, people
+from typer.testing import CliRunner
+
+import facededup
+from facededup.cli.app import app
+from facededup.errors import (
+    JobError,
+    PackageMissingError,
+    PathNotFoundError,
+    SettingMismatchError,
+    StoreNotFoundError,
+    UsageError,
+)
+from facededup.exchange import export_table, import_faces
+from facededup.settings import Settings
+from facededup.store.opener import open_store
+
+
+@pytest.fixture
+def filled(store):
+    anna, bert = people(2, 3)[:3], people(2, 3)[3:]
+    add_images(
+        store,
+        {
+            "/a.jpg": (1, [anna[0], bert[0]]),
+            "/copy.jpg": (1, [anna[0], bert[0]]),
+            "/odd, 'name'\n.jpg": (2, anna[1:2]),
+            "/d.jpg": (3, anna[2:]),
+        },
+    )
+    facededup.find(store=store)
+    return Settings(store=store)
+
+
+def pairs_of(location):
+    result = facededup.find(store=location, limit=0)
+    return {(pair.a, pair.b, round(pair.cosine, 6)) for pair in result.pairs}
+
+
+@pytest.mark.parametrize("form", ["npz", "parquet"])
+def test_faces_go_out_and_come_back_into_a_new_store(filled, tmp_path, form):
+    target = str(tmp_path / f"faces.{form}")
+    assert export_table(filled, target, what="faces", form=form) == 6
+    other = Settings(store=str(tmp_path / "other.h5"))
+    assert import_faces(other, target) == (4, 6)
+    with open_store(other.store).snapshot() as back, open_store(filled.store).snapshot() as own:
+        assert back.fingerprint == own.fingerprint
+        assert sorted(back.images.path) == sorted(own.images.path)
+        assert len(back.faces) == len(own.faces) == 4
+        assert back.faces.box[np.lexsort(back.faces.box.T)].tolist() == sorted(own.faces.box.tolist())
+    assert pairs_of(other.store) == pairs_of(filled.store)
+    assert import_faces(other, target) == (4, 6)
+    assert pairs_of(other.store) == pairs_of(filled.store)
+
+
+def test_all_pairs_go_out_whatever_the_limit_was(filled, tmp_path):
+    expected = pairs_of(filled.store)
+    facededup.find(store=filled.store, limit=1)
+    for form in ("csv", "npz", "parquet"):
+        target = tmp_path / f"pairs.{form}"
+        assert export_table(filled, str(target), what="pairs", form=form) == len(expected) == 7
+    with open(tmp_path / "pairs.csv", newline="") as file:
+        rows = list(csv.DictReader(file))
+    found = {(row["a_path"], int(row["a_face"]), row["b_path"], int(row["b_face"])) for row in rows}
+    assert {frozenset((pair[:2], pair[2:])) for pair in found} == {
+        frozenset(((a.path, a.face), (b.path, b.face))) for a, b, _ in expected
+    }
+    with np.load(tmp_path / "pairs.npz") as file:
+        assert {path.decode() for path in file["a_path"]} <= {a for a, *_ in found} | {
+            b for *_, b, _ in found
+        }
+        assert sorted(file["cosine"].round(6)) == sorted(cosine for *_, cosine in expected)
+    parquet = pytest.importorskip("pyarrow.parquet")
+    table = parquet.read_table(tmp_path / "pairs.parquet")
+    assert sorted(np.round(table["cosine"].to_numpy(), 6)) == sorted(cosine for *_, cosine in expected)
+    assert json.loads(table.schema.metadata[b"fingerprint"]) == FINGERPRINT.to_dict()
+
+
+def test_no_pairs_are_a_table_without_rows(store, tmp_path):
+    add_images(store, {"/a.jpg": (1, people(1, 1))})
+    with pytest.raises(UsageError, match="run `facededup find` first"):
+        export_table(Settings(store=store), str(tmp_path / "p.csv"), what="pairs", form="csv")
+    assert list(tmp_path.glob("p.csv*")) == []
+    facededup.find(store=store)
+    for form in ("csv", "npz", "parquet"):
+        assert export_table(Settings(store=store), str(tmp_path / "p"), what="pairs", form=form) == 0
+    export_table(Settings(store=store), str(tmp_path / "p.csv"), what="pairs", form="csv")
+    assert (tmp_path / "p.csv").read_text() == "a_path,a_face,b_path,b_face,similarity,cosine,new\n"
+
+
+def test_faces_as_csv_have_a_column_a_coordinate(filled, tmp_path):
+    target = tmp_path / "faces.csv"
+    export_table(filled, str(target), what="faces", form="csv")
+    with open(target, newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert len(rows) == 6
+    vector = np.array([float(rows[0][f"e{place}"]) for place in range(128)])
+    assert np.linalg.norm(vector) == pytest.approx(1, abs=1e-6)
+
+
+def test_paths_and_vectors_are_enough_for_a_store_that_is_there(filled, tmp_path):
+    more = people(1, 2, seed=9)
+    np.savez(
+        tmp_path / "more.npz", path=np.array(["/x.jpg", "/y.jpg"]), embedding=5 * more.astype(np.float64)
+    )
+    assert import_faces(filled, str(tmp_path / "more.npz")) == (2, 2)
+    assert any({a.path, b.path} == {"/x.jpg", "/y.jpg"} for a, b, _ in pairs_of(filled.store))
+    with pytest.raises(StoreNotFoundError, match="does not say what made"):
+        import_faces(Settings(store=str(tmp_path / "none.h5")), str(tmp_path / "more.npz"))
+
+
+def made(tmp_path, **columns):
+    np.savez(tmp_path / "made.npz", **columns)
+    return str(tmp_path / "made.npz")
+
+
+def test_what_does_not_fit_is_refused_in_a_sentence(filled, tmp_path):
+    two, paths = people(1, 2), np.array(["/x", "/y"])
+    other = json.dumps({**FINGERPRINT.to_dict(), "model": "ArcFace", "flip": True})
+    refused = [
+        (
+            SettingMismatchError,
+            "another model and flip",
+            {"path": paths, "embedding": two, "fingerprint": other},
+        ),
+        (SettingMismatchError, "have 64 numbers", {"path": paths, "embedding": two[:, :64]}),
+        (UsageError, "needs the columns", {"embedding": two}),
+        (UsageError, "needs the columns", {"path": paths, "embedding": two[0]}),
+        (UsageError, "different lengths", {"path": paths[:1], "embedding": two}),
+        (UsageError, "all zeros", {"path": paths, "embedding": 0 * two}),
+        (UsageError, "not finite", {"path": paths, "embedding": np.nan * two}),
+        (UsageError, "SHA-256", {"path": paths, "embedding": two, "digest": np.array(["ab", "zz"])}),
+        (UsageError, "fingerprint", {"path": paths, "embedding": two, "fingerprint": "{}"}),
+    ]
+    before = pairs_of(filled.store)
+    for error, text, columns in refused:
+        with pytest.raises(error, match=text):
+            import_faces(filled, made(tmp_path, **columns))
+    for name in ("text.npz", "text.parquet"):
+        (tmp_path / name).write_text("nothing of the kind")
+        with pytest.raises(UsageError, match="is not a"):
+            import_faces(filled, str(tmp_path / name))
+    with pytest.raises(PathNotFoundError):
+        import_faces(filled, str(tmp_path / "nowhere.npz"))
+    assert pairs_of(filled.store) == before
+
+
+def test_wrong_words_missing_folders_and_a_missing_package(filled, tmp_path, monkeypatch):
+    with pytest.raises(UsageError, match="--format must be one of"):
+        export_table(filled, str(tmp_path / "x"), what="pairs", form="xls")
+    with pytest.raises(UsageError, match="--what must be"):
+        export_table(filled, str(tmp_path / "x.csv"), what="images", form="csv")
+    with pytest.raises(JobError, match="cannot write"):
+        export_table(filled, str(tmp_path / "no" / "x.csv"), what="pairs", form="csv")
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
+    with pytest.raises(PackageMissingError, match=r"pip install 'facededup\[parquet\]'"):
+        export_table(filled, str(tmp_path / "x.parquet"), what="pairs", form="parquet")
+    assert not list(tmp_path.glob("x*"))
+
+
+def test_the_commands(filled, tmp_path):
+    target = str(tmp_path / "faces.npz")
+    done = CliRunner().invoke(app, ["export", target, "--what", "faces", "--store", filled.store])
+    assert (done.exit_code, done.output.split(" written")[0]) == (0, "6 faces")
+    new = str(tmp_path / "new.h5")
+    done = CliRunner().invoke(app, ["import", target, "--store", new])
+    assert (done.exit_code, done.output.split(" taken")[0]) == (0, "6 faces of 4 images")
