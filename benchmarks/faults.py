@@ -30,6 +30,8 @@ DIMENSION = 16
 FINGERPRINT = Fingerprint("Dlib", "made-up", DIMENSION, "dlib", "chip", flip=False, faces="all")
 IMAGES = 3
 """Images of a batch."""
+MEMORY = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
+"""Where files may lie that only a simulated power loss can take."""
 
 State = tuple[frozenset[int], int | None] | None
 """Numbers of the batches in a store and of its findings; None where there is no store."""
@@ -283,7 +285,7 @@ def power_losses(batches: int, step: int, seed: int) -> int:
     """
     chance = random.Random(seed)
     record = Record()
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory(dir=MEMORY) as folder:
         with record.running():
             work(os.path.join(folder, "s.h5"), batches, record.promise)
     cuts = 0
@@ -291,7 +293,7 @@ def power_losses(batches: int, step: int, seed: int) -> int:
         for way in ("lost", "kept", "chance", "chance"):
             platter = Platter(record.log[:place])
             platter.settle(chance if way == "chance" else None, keep=way == "kept")
-            with tempfile.TemporaryDirectory() as folder:
+            with tempfile.TemporaryDirectory(dir=MEMORY) as folder:
                 platter.store_in(folder)
                 path = os.path.join(folder, "s.h5")
                 cuts += 1
@@ -313,12 +315,12 @@ def write_errors(batches: int, step: int, *, finish_every: int = 1) -> int:
         AssertionError: A promised state was not found afterwards, or the error was no sentence.
     """
     undisturbed: list[State] = [None]
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory(dir=MEMORY) as folder:
         work(os.path.join(folder, "s.h5"), batches, undisturbed.append)
     failures = 0
     for code in (errno.EIO, errno.ENOSPC):
         for place in range(0, 1 << 30, step):
-            with tempfile.TemporaryDirectory() as folder:
+            with tempfile.TemporaryDirectory(dir=MEMORY) as folder:
                 path = os.path.join(folder, "s.h5")
                 promised: list[State] = [None]
                 requests = _Failing(place, code)
@@ -385,7 +387,7 @@ def slow_disk(batches: int, delay: float) -> int:
 
     looks: list[State] = []
     longest = 0.0
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory(dir=MEMORY) as folder:
         path = os.path.join(folder, "s.h5")
         with replaced(**{name: slowly(name) for name in ("write", "flush", "replace", "flush_folder")}):
             promised: list[State] = []

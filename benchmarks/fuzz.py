@@ -175,7 +175,7 @@ def store_case(seed: int) -> str:
     chance = random.Random(seed)
     files, batches = store_files()
     hit = chance.choice(("s.h5", "s.h5", "s.h5.journal"))
-    with tempfile.TemporaryDirectory() as folder, in_time():
+    with tempfile.TemporaryDirectory(dir=faults.MEMORY) as folder, in_time():
         path = os.path.join(folder, "s.h5")
         for name, data in files.items():
             changed = mutate(data, [files["s.h5"]], chance) if name == hit else data

@@ -1,9 +1,7 @@
-"""Run as a program: commits numbered batches to a store and prints each number once it is committed.
+"""Run by `programs`: commits numbered batches to a store and prints each number once it is committed.
 
-python committer.py STORE FIRST COUNT [fold|findings]
+start("committer.py", STORE, FIRST, COUNT, "" | "fold" | "findings")
 """
-
-import sys
 
 import numpy as np
 from samples import FINGERPRINT, numbered
@@ -28,7 +26,7 @@ def clusters(number):
     )
 
 
-def main(path, first, count, then=""):
+def run(path, first, count, then=""):
     with Hdf5Store(path).writer(FINGERPRINT) as writer:
         print("open", flush=True)
         for number in range(int(first), int(first) + int(count)):
@@ -41,7 +39,3 @@ def main(path, first, count, then=""):
                 findings.append(pairs(number))
                 findings.finish({"number": number}, clusters(number))
                 print("found", number, flush=True)
-
-
-if __name__ == "__main__":
-    main(*sys.argv[1:])

@@ -1,11 +1,22 @@
+import os
+import tempfile
+
+import programs
 import pytest
 
 from facededup.store.hdf5 import Hdf5Store
 
 
+@pytest.fixture(scope="session", autouse=True)
+def programs_end():
+    """The process behind `programs.start` ends with the tests."""
+    yield
+    programs.stop()
+
+
 @pytest.fixture
-def store(tmp_path):
-    """The place for a store in a folder of its own."""
-    folder = tmp_path / "place"
-    folder.mkdir()
-    return Hdf5Store(str(folder / "s.h5"))
+def store():
+    """The place for a store in a folder of its own; in memory where that can be, so that a flush is free."""
+    memory = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
+    with tempfile.TemporaryDirectory(dir=memory) as folder:
+        yield Hdf5Store(os.path.join(folder, "s.h5"))

@@ -1,12 +1,11 @@
-"""Run as a program: commits under a limit on file sizes, or as another user; prints what happened.
+"""Run by `programs`: commits under a limit on file sizes, or as another user; prints what happened.
 
-python limited.py STORE limit BYTES | python limited.py STORE user
+start("limited.py", STORE, "limit", BYTES) or start("limited.py", STORE, "user")
 """
 
 import os
 import resource
 import signal
-import sys
 
 from committer import clusters, pairs
 from samples import FINGERPRINT, numbered
@@ -47,5 +46,5 @@ def user(path):
         print(type(exc).__name__, exc)
 
 
-if __name__ == "__main__":
-    {"limit": limit, "user": user}[sys.argv[2]](sys.argv[1], *sys.argv[3:])
+def run(path, what, *args):
+    {"limit": limit, "user": user}[what](path, *args)

@@ -40,7 +40,7 @@ BATCHES = st.builds(
 )
 
 
-@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=10, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.lists(st.tuples(BATCHES, st.sampled_from(["commit", "fold", "reopen"])), min_size=1, max_size=5))
 def test_a_store_holds_what_the_model_holds(steps):
     folder = tempfile.mkdtemp()

@@ -35,7 +35,7 @@ def journal(store, tmp_path):
         kept = tmp_path / "kept"
         shutil.copytree(os.path.dirname(store.path), kept, ignore=shutil.ignore_patterns("*.lock"))
     shutil.rmtree(os.path.dirname(store.path))
-    kept.rename(os.path.dirname(store.path))
+    shutil.move(kept, os.path.dirname(store.path))
     return store.path + ".journal"
 
 

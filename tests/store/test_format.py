@@ -7,6 +7,7 @@ from pathlib import Path
 import h5py
 import numpy as np
 import pytest
+from synthetic import add_images
 
 import facededup
 from facededup.errors import DamagedStoreError, NewerFormatError, UsageError
@@ -46,17 +47,17 @@ def test_the_first_format_is_read(old):
         assert snapshot.findings().pairs(0, 1).cosine.tolist() == [0.96]
 
 
-def test_it_is_searched_and_extended(old, pictures):
+def test_it_is_searched_and_extended(old):
     found = facededup.find(store=old.location, threshold=0.4)
     assert (found.pairs_total, found.clusters_total) == (3, 1)
     assert not any(pair.new for pair in found.pairs)
-    picture = pictures / "hopper-original.jpg"
-    result = facededup.index([picture], store=old.location, processes=1)
-    assert (result.embedded, result.counts.total) == (1, 6)
+    vector = np.eye(1, 128, dtype=np.float32)
+    add_images(old.location, {"/registry/new.jpg": (9, vector), "/registry/gone.jpg": (9, vector)})
     assert old.check() == []
     with old.snapshot() as snapshot:
-        assert snapshot.images.id.tolist() == [0, 1, 2, 3, 4, 5]
-        assert snapshot.images.path[-1] == os.fsencode(picture)
+        assert snapshot.images.id.tolist() == [0, 1, 2, 3, 5, 6]
+        assert snapshot.images.first[-2:].tolist() == [4, 4]
+        assert snapshot.embeddings(3, 4).tolist() == vector.tolist()
 
 
 def test_a_file_of_the_first_days_has_no_times(old):

@@ -5,7 +5,8 @@ import random
 import time
 
 import pytest
-from committer import main, pairs
+from committer import pairs
+from committer import run as commit
 from programs import start
 from samples import FINGERPRINT, numbered
 
@@ -48,7 +49,7 @@ def test_no_committed_batch_is_lost(store, mode, kills):
 
 
 def test_findings_are_replaced_in_one_step(store):
-    main(store.path, 0, 3, "findings")
+    commit(store.path, 0, 3, "findings")
     rng = random.Random(5)
     first, last = 3, 2
     for _ in range(4):
