@@ -22,7 +22,9 @@ import numpy as np
 from common import median, report
 
 from facededup.matching.clusters import average_linkage
-from facededup.matching.selfjoin import estimate_pairs, self_join
+from facededup.matching.screen import plan_search
+from facededup.matching.selfjoin import comparisons, estimate_pairs, self_join
+from facededup.matching.strategy import PLANNED_FROM
 from facededup.store.base import PairBlock
 from facededup.types import Floats
 
@@ -119,7 +121,8 @@ def main() -> None:
         index.range_search(vectors, given.cut)
 
     def join() -> list[PairBlock]:
-        return list(self_join(source, given.cut, group=group))
+        screen = plan_search(source, given.cut).screen if comparisons(given.count) >= PLANNED_FROM else None
+        return list(self_join(source, given.cut, group=group, screen=screen))
 
     plain()
     rounds = [(seconds(plain), seconds(join)) for _ in range(given.rounds)]
