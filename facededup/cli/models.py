@@ -18,7 +18,7 @@ models_commands = typer.Typer(
 @models_commands.callback()
 @takes(JsonOptions)
 def models(request: Request, context: typer.Context) -> None:
-    """List the recognition models.
+    """List the recognition models and face detectors.
 
     With the length of an embedding, the size of the input, the cosine that similarity 0.4 stands for, the
     weights that are on this machine, and what their licence says.
@@ -26,25 +26,37 @@ def models(request: Request, context: typer.Context) -> None:
     if context.invoked_subcommand is not None:
         return
     from facededup import api
-    from facededup.cli.tables import print_models
+    from facededup.cli.tables import print_detectors, print_models
+    from facededup.models.catalog import DETECTORS
     from facededup.report.json_report import models_document, write_json
 
     known = api.list_models()
     print_models(request.out, known)
+    print_detectors(request.out, DETECTORS)
     if request.json_file is not None:
-        write_json(models_document(known), request.json_file)
+        write_json(models_document(known, DETECTORS), request.json_file)
 
 
 @models_commands.command(cls=Command, epilog="Example: facededup models fetch ArcFace")
 @takes(EngineOptions)
-def fetch(request: Request, name: Annotated[str, typer.Argument(metavar="NAME", help="A model.")]) -> None:
-    """Download the weights of a model.
+def fetch(
+    request: Request, name: Annotated[str, typer.Argument(metavar="NAME", help="A model or a detector.")]
+) -> None:
+    """Download the weights of a model or a detector.
 
-    From where DeepFace has them, in the format of the engine (onnx by default). A transfer that was cut off
-    goes on where it stopped.
+    From where DeepFace has them, those of a model in the format of the engine (onnx by default). A transfer
+    that was cut off goes on where it stopped.
     """
+    from facededup.faces.weights import fetch_detector
+    from facededup.models.catalog import DETECTORS
     from facededup.models.fetch import fetch_weights
 
+    # By its exact name: in any letter case, `dlib` is also a model.
+    for detector in DETECTORS:
+        if detector.name == name and detector.weights_files:
+            folder = fetch_detector(detector, request.progress)
+            request.out.print(f"the weights of the detector {name} are in {shown(folder)}", soft_wrap=True)
+            return
     engine = "onnx" if request.settings.engine == "auto" else request.settings.engine
     path = fetch_weights(name, engine, progress=request.progress)
     request.out.print(f"the weights of {name} are in {shown(path)}", soft_wrap=True)

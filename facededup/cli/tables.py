@@ -12,6 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from facededup.cli.text import shown, size
+from facededup.faces.weights import missing_weights
 from facededup.metrics import Metrics
 from facededup.models.weights import model_status
 from facededup.results import (
@@ -27,7 +28,7 @@ from facededup.store.base import Fingerprint
 from facededup.types import Cluster, Face, Outcome
 
 if TYPE_CHECKING:
-    from facededup.models.catalog import ModelDescription
+    from facededup.models.catalog import DetectorDescription, ModelDescription
 
 _TOP_CLUSTERS = 20
 _FACES_OF_CLUSTER = 4
@@ -243,6 +244,17 @@ def print_models(out: Console, models: Iterable[ModelDescription]) -> None:
             {True: "yes", False: "no", None: "not stated"}[model.commercial_use],
             model.licence,
         )
+    out.print(table)
+
+
+def print_detectors(out: Console, detectors: Iterable[DetectorDescription]) -> None:
+    """The face detectors."""
+    out.print()
+    table = _table("detector", "landmarks", "package", "weights here", "licence")
+    for detector in detectors:
+        missing = missing_weights(detector)
+        here = "in the package" if not detector.weights_files else "no" if missing else "yes"
+        table.add_row(detector.name, detector.landmarks, detector.package, here, detector.licence)
     out.print(table)
 
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from facededup.faces.deepface_detectors import check_files, pad_as_deepface
-from facededup.models.catalog import HAAR_FILES, describe_detector, describe_model
+from facededup.faces.deepface_detectors import pad_as_deepface
+from facededup.faces.weights import check_weights_files
+from facededup.models.catalog import describe_detector, describe_model
 from facededup.types import Array, Face, Pixels
 
 # DeepFace's clients of these cut off the fractions of a pixel's value. The other networks take them; their
@@ -27,7 +28,8 @@ class DeepFaceAligner:
 
     def __init__(self, detector: str, model: str) -> None:
         if describe_detector(detector).landmarks == "none" and detector != "skip":
-            check_files(f"the alignment deepface with the detector {detector}", HAAR_FILES)
+            purpose = f"the alignment deepface, which looks for eyes that {detector} does not give,"
+            check_weights_files(purpose, describe_detector("opencv"))
         self._detector = detector
         self._size = describe_model(model).input_size
         self._truncates = model in _TRUNCATING

@@ -12,16 +12,17 @@ import importlib
 import importlib.util
 import multiprocessing
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
 
-from facededup.errors import FacededupError, JobError, PackageMissingError, WeightsMissingError
+from facededup.errors import FacededupError, JobError, PackageMissingError
 from facededup.faces.hog import load_hog
 from facededup.faces.view import View
-from facededup.models.catalog import HAAR_FILES, DetectorDescription, describe_detector
-from facededup.models.weights import deepface_weights_directory, find_weights, locate_weights
+from facededup.faces.weights import check_weights_files
+from facededup.models.catalog import DetectorDescription, describe_detector
+from facededup.models.weights import find_weights
 from facededup.types import Box, Face, Pixels
 
 # opencv, mtcnn, fastmtcnn and centerface take time in proportion to the pixels, retinaface up to 1980; the
@@ -98,32 +99,6 @@ def pad_as_deepface(image: Pixels) -> tuple[Pixels, int, int]:
     return np.pad(image, ((top, top), (left, left), (0, 0))), left, top
 
 
-def check_files(purpose: str, files: Mapping[str, str]) -> None:
-    """Makes sure that DeepFace finds what it would download.
-
-    Args:
-        purpose: What they are for, as the subject of a sentence.
-        files: Names with the address where each is published.
-
-    Raises:
-        WeightsMissingError: One is not on this machine.
-    """
-    for name, address in files.items():
-        if locate_weights(name) is None and not _comes_with_opencv(name):
-            raise WeightsMissingError(
-                f"{purpose} needs the file {name}, which is not on this machine: download {address} and put"
-                f" it into {deepface_weights_directory()}"
-            )
-
-
-def _comes_with_opencv(name: str) -> bool:
-    """OpenCV 4 carries its cascades, OpenCV 5 does not."""
-    spec = importlib.util.find_spec("cv2") if name in HAAR_FILES else None
-    return bool(
-        spec and spec.origin and os.path.isfile(os.path.join(os.path.dirname(spec.origin), "data", name))
-    )
-
-
 def _open_client(detector: DetectorDescription) -> Any:
     for module in detector.modules:
         if importlib.util.find_spec(module) is None:
@@ -131,7 +106,7 @@ def _open_client(detector: DetectorDescription) -> Any:
                 f"the detector {detector.name} needs the package {module}, which is not installed: run"
                 f" `pip install {detector.package}`"
             )
-    check_files(f"the detector {detector.name}", detector.weights_files)
+    check_weights_files(f"the detector {detector.name}", detector)
     if multiprocessing.parent_process() is not None:
         # The GPU belongs to the process that embeds.
         os.environ["CUDA_VISIBLE_DEVICES"] = "-1"

@@ -12,7 +12,8 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import asdict
 from typing import Any, TextIO
 
-from facededup.models.catalog import ModelDescription
+from facededup.faces.weights import missing_weights
+from facededup.models.catalog import DetectorDescription, ModelDescription
 from facededup.models.weights import model_status
 from facededup.report.files import writing
 from facededup.results import (
@@ -131,7 +132,9 @@ def forget_document(result: ForgetResult) -> dict[str, Any]:
     return {"schema": "facededup/forget/1", **asdict(result)}
 
 
-def models_document(models: Iterable[ModelDescription]) -> dict[str, Any]:
+def models_document(
+    models: Iterable[ModelDescription], detectors: Iterable[DetectorDescription]
+) -> dict[str, Any]:
     """The document of `models --json`, schema facededup/models/1."""
     return {
         "schema": "facededup/models/1",
@@ -151,6 +154,17 @@ def models_document(models: Iterable[ModelDescription]) -> dict[str, Any]:
                 "weights_here": [asdict(status) for status in model_status(model.name)],
             }
             for model in models
+        ],
+        "detectors": [
+            {
+                "name": detector.name,
+                "package": detector.package,
+                "landmarks": detector.landmarks,
+                "licence": detector.licence,
+                "weights_files": dict(detector.weights_files),
+                "missing": list(missing_weights(detector)),
+            }
+            for detector in detectors
         ],
     }
 

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import pytest
 from typer.testing import CliRunner
 
 from facededup.cli.app import app
-from facededup.models.catalog import MODELS
+from facededup.faces.weights import fetch_detector, missing_weights
+from facededup.models.catalog import MODELS, describe_detector
+from facededup.progress import SilentProgress
 
 
 @pytest.fixture(autouse=True)
@@ -34,6 +37,10 @@ def test_the_list(tmp_path):
     assert [file["path"] for file in by_name["SFace"]["weights_here"]] == [None]
     assert by_name["SFace"]["align"] == "arcface"
     assert "22.5 MB" in result.output
+    detectors = {detector["name"]: detector for detector in content["detectors"]}
+    assert detectors["mtcnn"]["missing"] == []
+    assert detectors["yunet"]["missing"] == ["face_detection_yunet_2023mar.onnx"]
+    assert "yolov12l" in result.output
 
 
 def test_import_puts_a_file_where_deepface_looks(tmp_path, weights):
@@ -63,6 +70,23 @@ def test_what_cannot_be_done_is_one_sentence(tmp_path):
         assert result.output.startswith("error: ")
         assert words in result.output
         assert len(result.output.splitlines()) == 1
+
+
+def test_the_files_of_a_detector_are_fetched(weights, monkeypatch):
+    """From a folder in place of the network; what is here already is left alone."""
+    source = weights.parent.parent / "published"
+    source.mkdir()
+    weights.mkdir(parents=True)
+    (weights / "deploy.prototxt").write_bytes(b"here already")
+    name = "res10_300x300_ssd_iter_140000.caffemodel"
+    (source / name).write_bytes(b"weights")
+    files = {file: f"{source.as_uri()}/{file}" for file in ("deploy.prototxt", name)}
+    ssd = replace(describe_detector("ssd"), weights_files=files)
+    folder = fetch_detector(ssd, SilentProgress())
+    assert folder == str(weights)
+    assert (weights / name).read_bytes() == b"weights"
+    assert (weights / "deploy.prototxt").read_bytes() == b"here already"
+    assert missing_weights(ssd) == ()
 
 
 def test_fetch_of_what_is_here_says_where():

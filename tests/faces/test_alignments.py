@@ -118,9 +118,7 @@ def test_real_faces_have_deepfaces_numbers(represent, encoder, lfw):
 
 
 def test_a_detector_without_eyes_needs_opencvs_cascades(weights_folder):
-    with pytest.raises(
-        WeightsMissingError, match=r"deepface with the detector ssd needs the file haarcascade"
-    ):
+    with pytest.raises(WeightsMissingError, match=r"deepface.*ssd.*needs the file haarcascade.*fetch opencv"):
         build_aligner("deepface", "ssd", "Dlib")
 
 

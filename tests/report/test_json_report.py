@@ -5,7 +5,7 @@ import os
 
 import pytest
 
-from facededup.models.catalog import MODELS
+from facededup.models.catalog import DETECTORS, MODELS
 from facededup.report.json_report import (
     findings_document,
     models_document,
@@ -122,7 +122,7 @@ def test_status_document(status):
 
 def test_models_document_can_be_written(tmp_path):
     path = tmp_path / "models.json"
-    write_json(models_document(MODELS), str(path))
+    write_json(models_document(MODELS, DETECTORS), str(path))
     models = json.loads(path.read_text())["models"]
     assert [model["name"] for model in models] == [model.name for model in MODELS]
     assert models[0]["input_size"] == [150, 150]
