@@ -71,6 +71,8 @@ def index_images(
         run = _Run(writer, fingerprint, encoder, metrics, settings)
         run.execute(walk, progress)
         writer.record({"last_run": run.summary()})
+        closing = time.perf_counter()
+    metrics.add({"store": time.perf_counter() - closing}, items=0)
     return _result(run, walk, store, fingerprint)
 
 
