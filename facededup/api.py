@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
+from facededup.against import find_against
 from facededup.counting import count_faces, count_images
 from facededup.diagnosis import examine
 from facededup.finding import find_duplicates
@@ -87,7 +88,11 @@ def find(*, settings: Settings | None = None, progress: Progress | None = None, 
         >>> for cluster in facededup.find(store="people.h5").clusters:  # doctest: +SKIP
         ...     print(cluster.size, [face.path for face in cluster.faces])
     """
-    return find_duplicates(_settings(settings, options), Metrics("find"), progress or SilentProgress())
+    chosen, metrics = _settings(settings, options), Metrics("find")
+    progress = progress or SilentProgress()
+    if chosen.against is not None:
+        return find_against(chosen, chosen.against, metrics, progress)
+    return find_duplicates(chosen, metrics, progress)
 
 
 def search(

@@ -48,6 +48,7 @@ class Settings:
         clustering: `average` (linkage), `components` or `chinese-whispers`.
         group_by: `parent`, or a regular expression that finds a person's id in a path: images of one person,
             which are no duplicates of each other.
+        against: Location of another store: `find` compares with its faces instead of the store's own.
         max_pairs: `find` stops before it stores more pairs than this.
         limit: How many pairs and clusters are listed; 0 for all.
     """
@@ -75,6 +76,7 @@ class Settings:
     recall: float = 0.999
     clustering: str = "average"
     group_by: str | None = None
+    against: str | None = None
     max_pairs: int = 50_000_000
     limit: int = 100_000
 

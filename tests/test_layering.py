@@ -33,6 +33,7 @@ LAYERS = (
     "listing",
     "indexing",
     "finding",
+    "against",
     "exchange",
     "lookup",
     "pictures",

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from facededup.cli.options import (
+    AgainstOptions,
     CsvOptions,
     DeviceOptions,
     EncoderOptions,
@@ -70,7 +71,7 @@ def index(request: Request, paths: Paths, *, root: Roots = None) -> None:
     show_index(request, result)
 
 
-@takes(StoreOptions, DeviceOptions, *_FINDING, ResetFindingsOptions, MetricsOptions)
+@takes(StoreOptions, DeviceOptions, *_FINDING, AgainstOptions, ResetFindingsOptions, MetricsOptions)
 def find(request: Request) -> None:
     """Search the whole store for faces of the same person.
 

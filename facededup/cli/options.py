@@ -300,6 +300,21 @@ class SearchOptions:
     ] = None
 
 
+class AgainstOptions:
+    """Another store to compare with."""
+
+    against: Annotated[
+        str | None,
+        typer.Option(
+            "--against",
+            metavar="STORE",
+            help="Compare with the faces of this other store, an enrolled base, and not with each other; "
+            "list the pairs and store nothing.",
+            rich_help_panel=_SEARCH,
+        ),
+    ] = None
+
+
 class JsonOptions:
     """The result for programs."""
 

@@ -23,7 +23,7 @@ from facededup.matching.flat import exact_cosine, load_faiss
 from facededup.matching.parallel import in_parallel
 from facededup.matching.screen import STRIP, Screen, scan
 from facededup.matching.selfjoin import MARGIN, VERIFIED_AT_ONCE, self_join
-from facededup.matching.source import InMemory, VectorSource
+from facededup.matching.source import InMemory, Stacked, VectorSource
 from facededup.progress import Progress, SilentProgress
 from facededup.store.base import PairBlock
 from facededup.types import Floats
@@ -230,23 +230,6 @@ def wilson_interval(share: float, trials: int) -> tuple[float, float]:
     return max(0.0, min(share, (centre - half) / scale)), min(1.0, max(share, (centre + half) / scale))
 
 
-class _Stacked:
-    """Some vectors, then all of a source, as one source."""
-
-    def __init__(self, first: Floats, rest: VectorSource) -> None:
-        self._first = first
-        self._rest = rest
-        self.dimension = rest.dimension
-
-    def __len__(self) -> int:
-        return len(self._first) + len(self._rest)
-
-    def rows(self, start: int, stop: int) -> Floats:
-        """Rows start to stop, of the one or of the other."""
-        count = len(self._first)
-        return self._first[start:stop] if start < count else self._rest.rows(start - count, stop - count)
-
-
 def _neighbours_of(
     source: VectorSource, sample: Rows, cut: float, group: NDArray[np.int64], screen: Screen | None
 ) -> tuple[Rows, Rows]:
@@ -255,7 +238,7 @@ def _neighbours_of(
     queries = np.concatenate(
         [np.empty((0, source.dimension), np.float32), *(source.rows(row, row + 1) for row in sample.tolist())]
     )
-    stacked = _Stacked(queries, source)
+    stacked = Stacked(InMemory(queries), source)
     groups = np.concatenate((group[sample], group))
     blocks = list(self_join(stacked, cut, group=groups, since=count, until=count, screen=screen))
     if not blocks:

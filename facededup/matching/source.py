@@ -33,3 +33,22 @@ class InMemory:
     def rows(self, start: int, stop: int) -> Floats:
         """Rows start to stop."""
         return self._vectors[start:stop]
+
+
+class Stacked:
+    """The rows of one source, then those of another, as one; no read may cross from one into the other."""
+
+    def __init__(self, first: VectorSource, rest: VectorSource) -> None:
+        self._first = first
+        self._rest = rest
+        self.dimension = rest.dimension
+
+    def __len__(self) -> int:
+        return len(self._first) + len(self._rest)
+
+    def rows(self, start: int, stop: int) -> Floats:
+        """Rows start to stop, of the one or of the other."""
+        count = len(self._first)
+        return (
+            self._first.rows(start, stop) if start < count else self._rest.rows(start - count, stop - count)
+        )

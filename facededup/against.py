@@ -1,0 +1,128 @@
+"""`find --against`: a store's faces against those of another, an enrolled base, and not among themselves."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from itertools import product
+
+import numpy as np
+
+from facededup.copies import Copies
+from facededup.counting import count_faces, count_images
+from facededup.errors import SettingMismatchError, TooManyPairsError, UsageError
+from facededup.finding import StoredVectors, operating_cosine
+from facededup.matching.screen import plan_search
+from facededup.matching.selfjoin import comparisons, self_join
+from facededup.matching.source import Stacked
+from facededup.matching.strategy import PLANNED_FROM
+from facededup.metrics import Metrics
+from facededup.models.scores import cosine_cut, similarity
+from facededup.progress import Progress
+from facededup.results import FindResult
+from facededup.settings import Settings
+from facededup.store.base import PairBlock, Snapshot
+from facededup.store.opener import open_store
+from facededup.types import FaceRef, Pair
+
+
+def find_against(settings: Settings, base: str, metrics: Metrics, progress: Progress) -> FindResult:
+    """Finds the faces of the store that are in the base. Nothing is stored; every pair counts as new.
+
+    Args:
+        settings: Of the run.
+        base: Location of the base.
+        metrics: Receives the timing.
+        progress: Receives the advance.
+
+    Returns:
+        Pairs of a face of the store (`a`) and one of the base (`b`); no clusters.
+
+    Raises:
+        StoreNotFoundError: One of the stores is not there.
+        SettingMismatchError: Something else made the embeddings of the base.
+        TooManyPairsError: There are more pairs than `max_pairs`.
+        UsageError: Both are the same store, or an approximate search was asked for.
+    """
+    if settings.index == "ivf" or settings.group_by is not None:
+        raise UsageError(
+            "--against searches exactly and without groups: leave --index ivf and --group-by out"
+        )
+    if os.path.realpath(base) == os.path.realpath(settings.store):
+        raise UsageError("--against takes another store: `find` alone compares a store with itself")
+    with open_store(settings.store).snapshot() as own, open_store(base).snapshot() as other:
+        if own.fingerprint != other.fingerprint:
+            raise SettingMismatchError(
+                f"the embeddings of {settings.store!r} and {base!r} were made by different models or "
+                f"settings: they cannot be compared"
+            )
+        operating, source = operating_cosine(own)
+        cut = float(cosine_cut(settings.threshold, operating))
+        metrics.devices["search"] = "CPU"
+        metrics.mark_started()
+        with metrics.timed("search", len(own.faces)):
+            found = _search(own, other, cut, settings.max_pairs, progress)
+        pairs = sorted(
+            (
+                Pair(a, b, float(similarity(cosine, operating)), cosine, new=True)
+                for a, b, cosine in _expanded(own, other, found)
+            ),
+            key=lambda pair: (-pair.cosine, pair.a.path, pair.b.path, pair.a.face, pair.b.face),
+        )
+        return FindResult(
+            store=settings.store,
+            fingerprint=own.fingerprint,
+            threshold=settings.threshold,
+            cosine_cut=cut,
+            operating_cosine=operating,
+            operating_cosine_source=source,
+            complete=True,
+            search={"device": "CPU", "against": base, "against_faces": count_faces(other)},
+            images=count_images(own.images),
+            faces=count_faces(own),
+            expected_false_pairs=None,
+            suppressed={"different": 0, "group": 0},
+            clusters_total=0,
+            clusters=(),
+            pairs_total=len(pairs),
+            pairs=pairs[: settings.limit or None],
+            unencoded=(),
+            metrics=metrics,
+        )
+
+
+def _search(own: Snapshot, other: Snapshot, cut: float, most: int, progress: Progress) -> list[PairBlock]:
+    """Pairs of rows: `a` of the store, `b` of the base."""
+    count = len(own.faces)
+    stacked = Stacked(StoredVectors(own), StoredVectors(other))
+    planned = comparisons(len(stacked), count, count) >= PLANNED_FROM
+    screen = plan_search(StoredVectors(other), cut).screen if planned else None
+    found, total = [], 0
+    group = np.arange(len(stacked))
+    for block in self_join(
+        stacked, cut, group=group, since=count, until=count, screen=screen, progress=progress
+    ):
+        total += len(block)
+        if total > most:
+            raise TooManyPairsError(
+                f"there are more than --max-pairs {most:,} pairs: raise --threshold or --max-pairs"
+            )
+        found.append(PairBlock(block.a, block.b - count, block.cosine, block.new))
+    return found
+
+
+def _expanded(
+    own: Snapshot, other: Snapshot, found: list[PairBlock]
+) -> Iterator[tuple[FaceRef, FaceRef, float]]:
+    """For each image that has the content of either side."""
+    mine, theirs = Copies(own.images, own.faces), Copies(other.images, other.faces)
+    for block in found:
+        for a, b, cosine in zip(block.a.tolist(), block.b.tolist(), block.cosine.tolist(), strict=True):
+            for left, right in product(_faces(own, mine, a), _faces(other, theirs, b)):
+                yield left, right, cosine
+
+
+def _faces(snapshot: Snapshot, copies: Copies, row: int) -> list[FaceRef]:
+    number = int(snapshot.faces.number[row])
+    images = copies.listed_rows(int(snapshot.faces.image[row])).tolist()
+    return [FaceRef(os.fsdecode(snapshot.images.path[image]), number) for image in images]
