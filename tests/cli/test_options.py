@@ -14,9 +14,11 @@ from facededup.cli.options import Request, takes
 from facededup.settings import Settings, load_settings
 
 CONFIGS = Path(__file__).parents[2] / "configs"
-GROUPS = [
+CLASSES = [
     group for name, group in vars(options).items() if name.endswith("Options") and isinstance(group, type)
 ]
+# One that another extends is in that other.
+GROUPS = [group for group in CLASSES if not any(group in other.__mro__[1:] for other in CLASSES)]
 
 
 @pytest.fixture
@@ -52,7 +54,8 @@ def test_every_option_reaches_its_setting(asked):
     line = (
         "--store s.h5 --cpu --engine onnx --model-name ArcFace --detector-backend mtcnn --faces center "
         "--flip -p 3 --batch-size 7 --follow-symlinks --max-pixels 99 --reset --rehash --threshold 0.5 "
-        "--max-pairs 8 --limit 0"
+        "--max-pairs 8 --limit 0 --index flat --exact --recall 0.9 --clustering components "
+        "--group-by parent --against b.h5"
     )
     assert asked(*line.split()).settings == Settings(
         store="s.h5",
@@ -71,6 +74,12 @@ def test_every_option_reaches_its_setting(asked):
         threshold=0.5,
         max_pairs=8,
         limit=0,
+        index="flat",
+        exact=True,
+        recall=0.9,
+        clustering="components",
+        group_by="parent",
+        against="b.h5",
     )
 
 
@@ -92,6 +101,10 @@ def test_command_line_beats_environment_beats_file(asked, tmp_path, monkeypatch)
         (["--json", "-", "--metrics", "-"], "only one of --json, --csv and --metrics"),
         (["--config", "missing.toml"], "there is no configuration file"),
         (["--threshold", "x"], "threshold"),
+        (["--index", "tree"], "index must be one of auto, flat, ivf"),
+        (["--index", "ivf", "--exact"], "exclude each other"),
+        (["--recall", "1"], "recall must be between 0 and 1"),
+        (["--clustering", "k-means"], "clustering must be one of"),
     ],
 )
 def test_wrong_usage_is_exit_code_2(asked, line, sentence):
