@@ -13,6 +13,7 @@ import facededup
 from facededup.errors import NoGpuError, StoreNotFoundError, TooManyPairsError, UsageError
 from facededup.matching import strategy
 from facededup.models.scores import similarity
+from facededup.progress import SilentProgress
 from facededup.report.json_report import findings_document
 from facededup.store.base import Batch
 from facededup.store.opener import open_store
@@ -176,6 +177,23 @@ def test_findings_before_survive_a_search_that_was_refused(store):
     assert facededup.store_status(store=store).findings["pairs"] == before.pairs_total
 
 
+@pytest.mark.parametrize("screened", [False, True])
+def test_an_interrupted_search_keeps_the_findings_before(store, monkeypatch, screened):
+    class Stopped(SilentProgress):
+        def advance(self, amount=1):
+            raise KeyboardInterrupt
+
+    if screened:
+        monkeypatch.setattr(strategy, "PLANNED_FROM", 0)
+    add_images(store, one_each(people(5, 4)))
+    before = facededup.find(store=store, threshold=0.5)
+    with pytest.raises(KeyboardInterrupt):
+        facededup.find(store=store, threshold=0.3, progress=Stopped())
+    findings = facededup.store_status(store=store).findings
+    assert (findings["threshold"], findings["pairs"]) == (0.5, before.pairs_total)
+    assert facededup.find(store=store, threshold=0.5).pairs_total == before.pairs_total
+
+
 def test_every_threshold_down_to_everything_works(store):
     vectors = unit(np.random.default_rng(0).standard_normal((300, 128)))
     add_images(store, one_each(vectors))
@@ -246,7 +264,7 @@ STEPS = st.lists(
 )
 
 
-@examples(deadline=None, max_examples=10)
+@examples(deadline=None, max_examples=6)
 @given(STEPS)
 def test_a_search_after_a_search_is_a_search_of_everything(tmp_path_factory, steps):
     folder = tmp_path_factory.mktemp("steps")
