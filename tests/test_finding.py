@@ -180,7 +180,7 @@ def test_findings_before_survive_a_search_that_was_refused(store):
 @pytest.mark.parametrize("screened", [False, True])
 def test_an_interrupted_search_keeps_the_findings_before(store, monkeypatch, screened):
     class Stopped(SilentProgress):
-        def advance(self, amount=1):
+        def advance(self, *_):
             raise KeyboardInterrupt
 
     if screened:
