@@ -62,4 +62,5 @@ def test_forward_takes_single_faces_bytes_and_fractions(deepface, chips, dlib_de
 
 def test_nothing_was_downloaded(deepface):
     weights = os.path.join(os.environ["DEEPFACE_HOME"], ".deepface", "weights")
-    assert os.listdir(weights) == []
+    # DeepFace makes the folder when it is imported, which another test may have done elsewhere.
+    assert not os.path.isdir(weights) or os.listdir(weights) == []
