@@ -10,8 +10,9 @@
     /decisions       the analyst's
 
 Each column of /images, /roots, /faces and the clusters carries the CRC-32 of each 4,096 values as the
-attribute `crc32`; pairs have HDF5's own checksums, and so has the structure of the file (format 1.10). A
-column that later versions of format 1 added may be missing; it then reads as zeros.
+attribute `crc32`; pairs have HDF5's own checksums, and so has the structure of the file (format 1.10). All
+texts have a fixed length: what HDF5 keeps of others has no checksum, and reading it when damaged can hang the
+library. A column that later versions of format 1 added may be missing; it then reads as zeros.
 """
 
 from __future__ import annotations
@@ -45,8 +46,8 @@ from facededup.types import Array, Floats
 BLOCK = 4096
 """Rows under one checksum."""
 
-_TEXT = h5py.string_dtype("ascii")  # HDF5's word for bytes of no declared encoding
-_UTF8 = h5py.string_dtype("utf-8")
+_WIDE = 256
+"""Bytes of a text from which on a column is compressed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,7 +161,8 @@ class BaseFile:
     def group(self, name: str) -> h5py.Group | None:
         """The group `findings` or `decisions`, None where there is none."""
         with reading(self._path):
-            return self._file.get(name)
+            # `get` and `in` take a group that is damaged for one that is not there.
+            return self._file[name] if name in list(self._file) else None
 
     def close(self) -> None:
         """Lets the file go."""
@@ -193,14 +195,14 @@ class BaseFile:
         return self._column(f"images/{name}")
 
     def _is_older_than(self, name: str) -> bool:
-        return name in ADDED_COLUMNS and f"images/{name}" not in self._file
+        return name in ADDED_COLUMNS and name not in list(self._file["images"])
 
     def _column(self, name: str) -> Array:
         return read_column(self._file, name)
 
 
-def read_header(path: str, file: h5py.File) -> Header:
-    """The attributes of a file's root.
+def read_header(path: str, file: h5py.File, *, with_info: bool = True) -> Header:
+    """The attributes of a file's root; `info` is empty where it is not wanted.
 
     Raises:
         NewerFormatError: A later version made it.
@@ -219,10 +221,10 @@ def read_header(path: str, file: h5py.File) -> Header:
             "`facededup store pack` brings it up to date"
         )
     return Header(
-        uuid=bytes.fromhex(attributes["uuid"]),
+        uuid=bytes.fromhex(read_text(file, "uuid")),
         generation=int(attributes["generation"]),
-        fingerprint=Fingerprint(**json.loads(attributes["fingerprint"])),
-        info=json.loads(attributes["info"]),
+        fingerprint=Fingerprint(**json.loads(read_text(file, "fingerprint"))),
+        info=json.loads(read_text(file, "info")) if with_info else {},
         next_image_id=int(attributes["next_image_id"]),
         next_face_id=int(attributes["next_face_id"]),
     )
@@ -276,10 +278,10 @@ def write_base(
         decisions: Copied as it is; None for an empty group.
     """
     file.attrs["format"] = FORMAT
-    file.attrs["uuid"] = header.uuid.hex()
+    write_text(file, "uuid", header.uuid.hex())
     file.attrs["generation"] = header.generation
-    file.attrs["fingerprint"] = json.dumps(header.fingerprint.to_dict())
-    file.attrs["info"] = json.dumps(dict(header.info))
+    write_text(file, "fingerprint", json.dumps(header.fingerprint.to_dict()))
+    write_text(file, "info", json.dumps(dict(header.info)))
     file.attrs["next_image_id"] = header.next_image_id
     file.attrs["next_face_id"] = header.next_face_id
 
@@ -288,10 +290,10 @@ def write_base(
         write_column(
             file, f"images/{name}", values.view(f"V{DIGEST_BYTES}").ravel() if name == "digest" else values
         )
-    write_column(file, "images/path", _objects(images.path), _TEXT)
-    write_column(file, "images/reason", _objects([encode_reason(text) for text in images.reason]), _UTF8)
-    write_column(file, "roots/path", _objects([path for path, _ in images.roots]), _TEXT)
-    write_column(file, "roots/mount", _objects([mount for _, mount in images.roots]), _TEXT)
+    write_column(file, "images/path", _strings(images.path))
+    write_column(file, "images/reason", _strings([encode_reason(text) for text in images.reason]))
+    write_column(file, "roots/path", _strings([path for path, _ in images.roots]))
+    write_column(file, "roots/mount", _strings([mount for _, mount in images.roots]))
 
     for k, name in enumerate("xywh"):
         write_column(file, f"faces/{name}", faces.box[:, k])
@@ -319,10 +321,24 @@ def _write_embeddings(file: h5py.File, count: int, dimension: int, blocks: Itera
     file.create_dataset("checksums/embeddings", data=np.array(checksums, "<u4"))
 
 
-def _objects(values: list[bytes]) -> NDArray[np.object_]:
-    array = np.empty(len(values), object)
-    array[:] = values
-    return array
+def _strings(values: list[bytes]) -> NDArray[np.bytes_]:
+    """As an array, padded with zero bytes to the length of the longest."""
+    return np.array(values, f"S{max(map(len, values), default=0) or 1}")
+
+
+def read_text(group: h5py.Group, name: str) -> str:
+    """An attribute made by `write_text`.
+
+    Raises:
+        Exception: Whatever h5py raises on a damaged file; wrap the call in `reading`.
+    """
+    text: bytes | str = group.attrs[name]
+    return text.decode() if isinstance(text, bytes) else text
+
+
+def write_text(group: h5py.Group, name: str, text: str) -> None:
+    """Writes an attribute of fixed length, which lies where HDF5 has checksums."""
+    group.attrs[name] = np.bytes_(text.encode())
 
 
 def read_column(group: h5py.Group, name: str) -> Array:
@@ -351,7 +367,11 @@ def read_block(dataset: h5py.Dataset, block: int) -> Array | None:
 
 def write_column(group: h5py.Group, name: str, values: Array, kind: Any = None) -> None:
     """Writes a one-dimensional dataset and its checksums; `kind` where the type is not that of the array."""
-    dataset = group.create_dataset(name, values.shape[:1], kind or values.dtype)
+    layout: dict[str, Any] = {}
+    if values.dtype.itemsize > _WIDE and len(values):
+        # One long path must not make room for as many bytes in every row.
+        layout = {"chunks": (min(len(values), BLOCK),), "compression": "gzip", "compression_opts": 1}
+    dataset = group.create_dataset(name, values.shape[:1], kind or values.dtype, **layout)
     if len(values):
         dataset[:] = values
     dataset.attrs["crc32"] = _checksums(values)
@@ -363,8 +383,4 @@ def _checksums(values: Array) -> NDArray[np.uint32]:
 
 
 def _crc(values: Array) -> int:
-    if values.dtype == object:
-        # Lengths too, or bytes could wander from one string to the next unnoticed.
-        lengths = np.fromiter(map(len, values), "<u4", len(values))
-        return zlib.crc32(b"".join(values), zlib.crc32(lengths.tobytes()))
     return zlib.crc32(np.ascontiguousarray(values).tobytes())

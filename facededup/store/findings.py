@@ -12,7 +12,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from facededup.store.base import ClusterTable, PairBlock
-from facededup.store.basefile import new_file, read_column, reading, write_column
+from facededup.store.basefile import (
+    new_file,
+    read_column,
+    read_text,
+    reading,
+    write_column,
+    write_text,
+)
 from facededup.store.files import NewFile, writing
 from facededup.types import Array
 
@@ -36,7 +43,7 @@ class Hdf5Findings:
         self._path = path
         self._group = group
         with reading(path):
-            self._meta: dict[str, Any] = json.loads(group.attrs["meta"])
+            self._meta: dict[str, Any] = json.loads(read_text(group, "meta"))
             self._columns = {name: group[f"pairs/{name}"] for name in _COLUMNS}
             lengths = {column.shape for column in self._columns.values()}
             if len(lengths) != 1:
@@ -207,7 +214,7 @@ def _extend(column: h5py.Dataset, values: Array) -> None:
 
 
 def _write_rest(group: h5py.Group, meta: Mapping[str, Any], clusters: ClusterTable) -> None:
-    group.attrs["meta"] = json.dumps(dict(meta))
+    write_text(group, "meta", json.dumps(dict(meta)))
     for name in _CLUSTER_COLUMNS + _SHAPE_COLUMNS:
         column = getattr(clusters, name)
         if column is not None:

@@ -28,6 +28,7 @@ from facededup.store.basefile import (
     read_block,
     read_column,
     read_header,
+    read_text,
     reading,
     refuse_unreadable,
     write_base,
@@ -91,7 +92,7 @@ class SalvagedFile:
         try:
             with reading(path):
                 self.file = h5py.File(path, "r", locking=False)
-                self.header: Header = read_header(path, self.file)
+                self.header: Header = read_header(path, self.file, with_info=False)
         except DamagedStoreError as exc:
             raise DamagedStoreError(
                 f"nothing of {path!r} can be read any more: restore it from a backup, or index anew"
@@ -115,10 +116,17 @@ class SalvagedFile:
             ]
         return found
 
+    def info(self) -> dict[str, Any]:
+        """What was recorded, if it can be read."""
+        try:
+            return dict(json.loads(read_text(self.file, "info")))
+        except Exception:  # h5py raises nearly anything on a damaged file
+            return {}
+
     def had(self, name: str) -> bool:
         """Whether the file had such a group, as far as can be told."""
         try:
-            return name in self.file
+            return name in list(self.file)
         except Exception:  # h5py raises nearly anything on a damaged file
             return True
 
@@ -272,7 +280,7 @@ def _rewrite(path: str, base: SalvagedFile, journal: RescuedJournal | None) -> R
     unharmed = not (dropped or base.faces_lost or base.rows_lost)
     findings = base.file["findings"] if unharmed and _are_findings_sound(base) else None
     decisions = _sound_decisions(base)
-    info = dict(base.header.info)
+    info = base.info()
     for record in records:
         if journal is not None and record.kind == INFO:
             info.update(json.loads(journal.payload(record)))

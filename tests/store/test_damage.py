@@ -271,3 +271,25 @@ def test_the_model_notices_a_difference(store):
         writer.commit(numbered(1))
     with store.snapshot() as snapshot, pytest.raises(AssertionError):
         model.compare(snapshot)
+
+
+def test_a_damaged_group_is_not_taken_for_a_missing_one(store, full):
+    with h5py.File(store.path) as file:
+        place = h5py.h5o.get_info(file["findings"].id).addr
+    changed = bytearray(full)
+    changed[place + 12] ^= 1
+    Path(store.path).write_bytes(changed)
+    assert check(store.path)
+    with store.snapshot() as snapshot, pytest.raises(DamagedStoreError):
+        snapshot.findings()
+
+
+def test_a_changed_text_is_damage(store, full):
+    """HDF5 has no checksums for texts without a fixed length."""
+    for text in (b'"model": "Dlib"', b'"threshold": 0.4', b'"created": "20'):
+        changed = full.replace(text, text[:-1] + bytes([text[-1] ^ 1]))
+        assert changed != full
+        Path(store.path).write_bytes(changed)
+        assert check(store.path), text
+        with pytest.raises(DamagedStoreError):
+            read_all(store)

@@ -105,3 +105,23 @@ def test_an_older_format_is_upgraded_in_one_step(old, monkeypatch):
     monkeypatch.undo()
     with pytest.raises(NewerFormatError, match="update facededup"):
         old.snapshot()
+
+
+def test_no_text_lies_where_damage_can_hang_the_library(old):
+    with h5py.File(old.path) as file:
+        kinds = [value.dtype for value in file.attrs.values() if hasattr(value, "dtype")]
+        file.visititems(lambda _, item: kinds.append(item.dtype) if isinstance(item, h5py.Dataset) else None)
+        assert all(isinstance(value, np.generic | np.ndarray) for value in file.attrs.values())
+        assert not any(kind == object for kind in kinds)
+        assert not isinstance(file["findings"].attrs["meta"], str)
+
+
+def test_one_long_path_takes_no_room_in_every_row(old):
+    add_images(
+        old.location,
+        {f"/registry/{'x' * 3000}.jpg": (9, []), **{f"/r/{k}": (k, []) for k in range(10, 2010)}},
+    )
+    assert os.path.getsize(old.path) < 1_000_000
+    assert old.check() == []
+    with old.snapshot() as snapshot:
+        assert max(map(len, snapshot.images.path)) == 3014
