@@ -56,6 +56,7 @@ def index(request: Request, paths: Paths, *, root: Roots = None) -> None:
     cannot be used are listed with the reason; they do not stop the job. An interrupted run continues where
     it stopped.
     """
+    _warm_up_workers()
     from facededup import api
 
     for pair in root or []:
@@ -89,6 +90,7 @@ def run(request: Request, paths: Paths) -> None:
 
     Embeds what is new under the given paths and searches the whole store for faces of the same person.
     """
+    _warm_up_workers()
     from facededup import api
 
     indexed = api.index(paths, settings=request.settings, progress=request.progress)
@@ -97,6 +99,13 @@ def run(request: Request, paths: Paths) -> None:
     # A reset emptied the store and its findings already.
     found = api.find(settings=replace(request.settings, reset=False), progress=request.progress)
     show_findings(request, replace(found, metrics=_together(indexed.metrics, found.metrics)))
+
+
+def _warm_up_workers() -> None:
+    """Lets the workers' imports go on beside our own."""
+    from facededup.workers.pool import warm_up
+
+    warm_up("facededup.workers.steps", "dlib")
 
 
 def show_index(request: Request, result: IndexResult) -> None:

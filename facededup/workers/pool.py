@@ -314,6 +314,36 @@ def _choose_context() -> SpawnContext | ForkServerContext:
     return multiprocessing.get_context("spawn")
 
 
+def warm_up(*modules: str) -> None:
+    """Starts the server that workers are forked from, and has it load modules while the caller goes on.
+
+    Every worker then begins with them loaded. Does nothing where workers are not forked from a server, or
+    where the server runs already.
+
+    Args:
+        modules: Names of modules the workers will need; they must start no threads when imported with one
+            thread allowed.
+    """
+    if "forkserver" not in multiprocessing.get_all_start_methods():
+        return
+    from multiprocessing import forkserver
+
+    multiprocessing.get_context("forkserver").set_forkserver_preload(list(modules))
+    resource_tracker.ensure_running()  # see _hold_back_interrupts
+    before = {name: os.environ.get(name) for name in _ONE_THREAD}
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        os.environ.update(dict.fromkeys(_ONE_THREAD, "1"))
+        forkserver.ensure_running()
+    finally:
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+
+
 def _hold_back_interrupts() -> None:
     """Keeps Ctrl-C from this thread and from the processes it starts, which inherit that.
 

@@ -10,6 +10,8 @@ import threading
 import time
 from contextlib import closing
 
+WHEN_IMPORTED = frozenset(sys.modules)
+
 import numpy as np
 import pytest
 
@@ -37,6 +39,12 @@ def chips(size):
 
 def environment(name):
     return os.environ.get(name)
+
+
+def state_at_start(name):
+    """Whether a module was there before this one asked, and how many threads the process has."""
+    found = name in WHEN_IMPORTED, len(os.listdir("/proc/self/task"))
+    return lambda _: found
 
 
 def main_module(_):
@@ -390,3 +398,24 @@ def test_a_task_that_wants_too_much_memory_fails_and_the_worker_lives():
         assert isinstance(results[1_000_000_000], Failure)
         assert "MemoryError" in results[1_000_000_000].reason
         assert pool.pids == pids
+
+
+def test_warm_workers_begin_with_modules_loaded_and_without_threads():
+    code = (
+        "import os\n"
+        "from facededup.workers.pool import Pool, warm_up\n"
+        "os.environ.pop('OMP_NUM_THREADS', None)\n"
+        "warm_up('numpy.linalg', 'facededup.errors', 'there.is.no.such.module')\n"
+        "assert 'OMP_NUM_THREADS' not in os.environ\n"
+        "from test_pool import state_at_start\n"
+        "with Pool(state_at_start, 'numpy.linalg', 1) as pool:\n"
+        "    print(*next(pool.run([0]))[1])\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        check=True,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+    )
+    assert done.stdout.split() == ["True", "1"], done.stderr
