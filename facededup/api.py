@@ -1,4 +1,7 @@
-"""The public functions: each builds its settings, runs one pipeline and gives back plain data."""
+"""The public functions: each builds its settings, runs one pipeline and gives back plain data.
+
+A pipeline is imported when it is first run: each needs other packages, and start-up is what users wait for.
+"""
 
 from __future__ import annotations
 
@@ -7,13 +10,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-from facededup.against import find_against
 from facededup.counting import count_faces, count_images
-from facededup.diagnosis import examine
-from facededup.finding import find_duplicates
-from facededup.indexing import index_images
-from facededup.lookup import compare_images, search_image
-from facededup.maintenance import follow_root, forget_images, pack_store, verify_store
 from facededup.metrics import Metrics
 from facededup.models.catalog import MODELS, ModelDescription
 from facededup.progress import Progress, SilentProgress
@@ -66,6 +63,8 @@ def index(
     Example:
         >>> result = facededup.index(["data/IMAGES"], store="people.h5")  # doctest: +SKIP
     """
+    from facededup.indexing import index_images
+
     names = [os.fsdecode(path) for path in paths]
     return index_images(names, _settings(settings, options), Metrics("index"), progress or SilentProgress())
 
@@ -88,6 +87,9 @@ def find(*, settings: Settings | None = None, progress: Progress | None = None, 
         >>> for cluster in facededup.find(store="people.h5").clusters:  # doctest: +SKIP
         ...     print(cluster.size, [face.path for face in cluster.faces])
     """
+    from facededup.against import find_against
+    from facededup.finding import find_duplicates
+
     chosen, metrics = _settings(settings, options), Metrics("find")
     progress = progress or SilentProgress()
     if chosen.against is not None:
@@ -117,6 +119,8 @@ def search(
         JobError: It holds no face, or cannot be read.
         StoreNotFoundError: There is no store.
     """
+    from facededup.lookup import search_image
+
     return search_image(
         os.fsdecode(image), _settings(settings, options), Metrics("search"), k=k, threshold=threshold
     )
@@ -145,6 +149,8 @@ def compare(
         PathNotFoundError: There is no such image.
         SettingMismatchError: A given setting differs from the store's.
     """
+    from facededup.lookup import compare_images
+
     return compare_images(os.fsdecode(a), os.fsdecode(b), _settings(settings, options), Metrics("compare"))
 
 
@@ -187,6 +193,8 @@ def verify(*, repair: bool = False, settings: Settings | None = None, **options:
         StoreNotFoundError: There is no store.
         DamagedStoreError: A repair is wanted, and nothing can be kept.
     """
+    from facededup.maintenance import verify_store
+
     return verify_store(_settings(settings, options).store, repair=repair)
 
 
@@ -214,6 +222,8 @@ def forget(
         PathNotFoundError: The store has no image at or below a path; nothing was removed.
         StoreLockedError: Another process is writing to the store.
     """
+    from facededup.maintenance import forget_images
+
     return forget_images(
         _settings(settings, options).store,
         [os.fsdecode(path) for path in paths],
@@ -230,6 +240,8 @@ def pack(*, settings: Settings | None = None, **options: Any) -> PackResult:
         StoreNotFoundError: There is no store.
         StoreLockedError: Another process is writing to the store.
     """
+    from facededup.maintenance import pack_store
+
     return pack_store(_settings(settings, options).store)
 
 
@@ -252,6 +264,8 @@ def move_root(
         PathNotFoundError: `new` is no folder, or the store has no image below `old`.
         StoreLockedError: Another process is writing to the store.
     """
+    from facededup.maintenance import follow_root
+
     return follow_root(_settings(settings, options).store, os.fsdecode(old), os.fsdecode(new))
 
 
@@ -269,6 +283,8 @@ def diagnose(*, settings: Settings | None = None, every_engine: bool = False, **
     Raises:
         UsageError: There is no such model.
     """
+    from facededup.diagnosis import examine
+
     return examine(_settings(settings, options), every_engine=every_engine)
 
 

@@ -6,6 +6,7 @@ kept waiting) and is the only one to write to the store. What is committed is ne
 
 from __future__ import annotations
 
+import contextlib
 import os
 import time
 from collections import deque
@@ -21,6 +22,7 @@ from facededup.identity import KnownImages, Relation, Twin
 from facededup.images.walk import FoundFile, ImageWalk, find_images, find_mount
 from facededup.interrupt import StopRequest
 from facededup.metrics import Metrics, note_children
+from facededup.models.catalog import DEFAULT_MODEL
 from facededup.models.encoder import Encoder
 from facededup.progress import Progress
 from facededup.recipe import analysis_settings, choose_fingerprint, open_encoder
@@ -36,8 +38,8 @@ MAX_PROBLEMS = 1000
 COMMIT_SECONDS = 1.0
 """What a power loss may cost; a commit takes some milliseconds."""
 COMMIT_IMAGES = 256
-WAITING_BATCHES = 3
-"""Batches that may wait for the encoder before the workers are held back; bounds the memory."""
+WAITING_BATCHES = 2
+"""Batches that may wait for an encoder thread before the workers are held back; bounds the memory."""
 
 
 def index_images(
@@ -64,9 +66,10 @@ def index_images(
         with store.snapshot() as snapshot:
             existing = snapshot.fingerprint
     fingerprint = choose_fingerprint(settings, None if settings.reset else existing, store.location)
-    # A model that cannot be opened must not leave a new store behind, nor a demand for a GPU pass unanswered;
-    # otherwise it is opened when there is something to embed.
-    encoder = _open(fingerprint, settings) if settings.gpu or existing is None else None
+    # A model that cannot be opened must not leave a new store behind, nor a demand for a GPU pass unanswered.
+    # The default one always opens: that is done beside the workers' start, when there is something to embed.
+    is_default = (fingerprint.model, settings.engine) == (DEFAULT_MODEL, "auto")
+    encoder = _open(fingerprint, settings) if settings.gpu or (existing is None and not is_default) else None
     with store.writer(fingerprint, reset=settings.reset) as writer:
         run = _Run(writer, fingerprint, encoder, metrics, settings)
         run.execute(walk, progress)
@@ -77,7 +80,7 @@ def index_images(
 
 
 def _open(fingerprint: Fingerprint, settings: Settings) -> Encoder:
-    # The workers take all the cores; more threads for the encoder would only fight with them.
+    # One thread a batch: where cores are free, whole batches run side by side, which needs no waiting.
     return open_encoder(fingerprint, settings, threads=1)
 
 
@@ -143,25 +146,27 @@ class _Run:
         progress.start("index", len(tasks))
         with (
             Pool(Analyser, analysis, processes, timeout=self.settings.image_timeout, memory=memory) as pool,
-            ThreadPoolExecutor(1, "encoder") as thread,
+            contextlib.ExitStack() as stack,
             StopRequest() as stop,
         ):
             encoder = self.encoder or _open(self.fingerprint, self.settings)
             self._note_engine(encoder)
+            parallel = _parallel_batches(encoder)
+            threads = stack.enter_context(ThreadPoolExecutor(parallel, "encoder"))
             try:
                 for task, result in _until_stopped(self._analyses(pool, tasks), stop):
                     self._take(task, result)
                     gathered = self._gathering
                     if gathered.count >= encoder.batch_size or len(gathered.images) >= COMMIT_IMAGES:
-                        self._submit(thread, encoder)
-                    self._collect(WAITING_BATCHES)
+                        self._submit(threads, encoder)
+                    self._collect(parallel + WAITING_BATCHES)
                     progress.advance()
                     if self.tally.read % 64 == 1:
                         note_children(pool.pids)
                 note_children(pool.pids)
             except KeyboardInterrupt:
                 self.interrupted = True
-            self._submit(thread, encoder)
+            self._submit(threads, encoder)
             self._collect(0)
             self._commit()
         progress.finish()
@@ -299,10 +304,10 @@ class _Run:
             self._mounts[root] = os.fsencode(find_mount(root))
         return self._mounts[root]
 
-    def _submit(self, thread: ThreadPoolExecutor, encoder: Encoder) -> None:
-        """Hands the gathered batch to the encoder's thread."""
+    def _submit(self, threads: ThreadPoolExecutor, encoder: Encoder) -> None:
+        """Hands the gathered batch to the encoder's threads."""
         if self._gathering.images:
-            future = thread.submit(_embed, encoder, self._gathering.chips)
+            future = threads.submit(_embed, encoder, self._gathering.chips)
             self._embedding.append((self._gathering, future))
             self._gathering = _Pending()
 
@@ -336,6 +341,15 @@ class _Run:
             self.writer.commit(batch)
         self._ready.clear()
         self._committed_at = time.monotonic()
+
+
+def _parallel_batches(encoder: Encoder) -> int:
+    """Batches to run at once.
+
+    On CPU cores embedding is about half of all the work; with fewer threads than that the workers would
+    outrun it, and at the end, when they are done, one core would work alone.
+    """
+    return max(2, (os.cpu_count() or 1) // 2) if encoder.engine.runs_in_parallel else 1
 
 
 def _embed(encoder: Encoder, chips: list[Pixels]) -> tuple[Floats, float]:

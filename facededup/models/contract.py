@@ -26,6 +26,10 @@ class Engine(Protocol):
         """`CPU` or `GPU`."""
 
     @property
+    def runs_in_parallel(self) -> bool:
+        """Whether `run` called from several threads at once uses several cores."""
+
+    @property
     def versions(self) -> Mapping[str, str]:
         """Of the packages that do the work, by name."""
 

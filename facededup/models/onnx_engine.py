@@ -81,6 +81,7 @@ class OnnxEngine:
                 self._open_for_batches(start, graph)
         # onnxruntime falls back to the CPU where the CUDA libraries do not load.
         self.device = GPU_DEVICE if _CUDA in self._session.get_providers() else CPU_DEVICE
+        self.runs_in_parallel = self.device == CPU_DEVICE
         if gpu and self.device == CPU_DEVICE:
             raise no_gpu_error(library, remedy)
 

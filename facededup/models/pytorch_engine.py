@@ -18,6 +18,7 @@ class PyTorchEngine:
     """A model in PyTorch. The number of threads is that of the whole process."""
 
     name = "pytorch"
+    runs_in_parallel = False
 
     def __init__(self, model: ModelDescription, *, gpu: bool | None, threads: int) -> None:
         try:

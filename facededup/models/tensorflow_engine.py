@@ -23,6 +23,7 @@ class TensorFlowEngine:
     """
 
     name = "tensorflow"
+    runs_in_parallel = False
 
     def __init__(self, model: ModelDescription, *, gpu: bool | None, threads: int) -> None:
         tensorflow = _import_tensorflow()
