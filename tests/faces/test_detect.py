@@ -81,7 +81,7 @@ def test_faces_come_from_left_to_right(detector, astronaut):
 
 def test_a_face_at_the_edge_has_a_box_beyond_the_image(detector, astronaut, face):
     cut = np.ascontiguousarray(astronaut[face.box.y + 12 :, : face.box.x + face.box.w + 60])
-    (found,) = detector.detect(cut)
+    found = min(detector.detect(cut), key=lambda each: each.box.y)
     assert found.box.y < 0
 
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from skimage import data
 
-from facededup.faces.hog import load_hog
+from facededup.faces.hog import load_hog, without_tilted
 
 
 @pytest.fixture
@@ -42,3 +42,18 @@ def test_a_cache_that_cannot_be_written_is_no_obstacle(tmp_path, monkeypatch):
     (tmp_path / "file").write_text("in the way")
     monkeypatch.setenv("FACEDEDUP_CACHE", str(tmp_path / "file"))
     assert answers(load_hog())
+
+
+def test_without_the_tilted_heads_the_upright_ones_are_found_the_same():
+    upright = load_hog(upright=True)
+    assert (load_hog().num_detectors, upright.num_detectors) == (5, 3)
+    faces, scores, filters = load_hog().run(np.ascontiguousarray(data.astronaut()), 0, 0.0)
+    chosen = [(face, score) for face, score, number in zip(faces, scores, filters, strict=True) if number < 3]
+    found, found_scores, _ = upright.run(np.ascontiguousarray(data.astronaut()), 0, 0.0)
+    assert list(zip(found, found_scores, strict=True)) == chosen != []
+
+
+def test_a_state_of_another_form_stays_as_it_is():
+    state = load_hog().__getstate__()[0]
+    for other in (b"", b"nothing of the kind", state[:-1], state + b"\0", state[:5000]):
+        assert without_tilted(other) == other
