@@ -5,7 +5,7 @@ comma := ,
 BIN := .venv/bin
 INSTALLED := .venv/installed-$(subst $(comma),-,$(EXTRAS))
 
-.PHONY: install demo test check clean
+.PHONY: install demo test test-all check clean
 
 install: $(INSTALLED)
 
@@ -18,7 +18,11 @@ $(INSTALLED): pyproject.toml
 demo: install
 	$(BIN)/facededup demo
 
+# Without the tests marked slow: networks of hundreds of megabytes, filled with random weights.
 test: install
+	$(BIN)/python -m pytest -m "not slow"
+
+test-all: install
 	$(BIN)/python -m pytest
 
 check: install
