@@ -104,7 +104,7 @@ MODELS = (
         ),
         weights_bytes=22_466_066,
         align="chip",
-        # Measured by benchmarks/impostors.py on half of LFW; see docs/accuracy.md.
+        # Measured by benchmarks/impostors.py on half of LFW; see docs/benchmarks.md.
         impostors=(
             (0.8766, 1e-1),
             (0.8944, 3e-2),
