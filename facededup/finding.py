@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import itertools
 import math
+import sys
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from typing import Any
@@ -135,6 +136,7 @@ class _Search:
         else:
             before = None
             self._join(search, findings, self._previous_keys())
+        self._note_versions()
         self.complete = search.complete and (before is None or bool(before.meta["complete"]))
         self.facts = {**_facts_before(before), **search.facts, "reused_faces": search.since}
         with self.metrics.timed("cluster", len(self.vectors)):
@@ -143,6 +145,12 @@ class _Search:
             self.progress.finish()
         with self.metrics.timed("store"):
             findings.finish(self._meta(), clusters)
+
+    def _note_versions(self) -> None:
+        """Of the packages that searched; FAISS is loaded only where it was needed."""
+        self.metrics.versions["numpy"] = np.__version__
+        if "faiss" in sys.modules:
+            self.metrics.versions["faiss"] = sys.modules["faiss"].__version__
 
     @property
     def _group(self) -> NDArray[np.int64]:

@@ -220,6 +220,7 @@ def test_the_document_has_the_keys_of_the_contract(pictures, store):
     assert document["schema"] == "facededup/findings/1"
     assert document["images"] == {"total": 17, "ok": 13, "no_face": 3, "multiple_faces": 0, "failed": 1}
     assert document["suppressed"] == {"different": 0, "group": 0}
+    assert set(document["metrics"]["versions"]) >= {"numpy", "faiss"}
     assert set(document["metrics"]["stages"]) == {
         "scan",
         "decode",
