@@ -22,6 +22,7 @@ from facededup.matching.clusters import average_linkage
 from facededup.matching.graph_clusters import chinese_whispers, connected_components
 from facededup.matching.selfjoin import estimate_pairs
 from facededup.matching.shape import describe_clusters
+from facededup.matching.source import gather
 from facededup.matching.strategy import PairSearch
 from facededup.metrics import Metrics
 from facededup.models.catalog import describe_model
@@ -33,8 +34,6 @@ from facededup.settings import Settings
 from facededup.store.base import ClusterTable, Findings, FindingsWriter, PairBlock, Snapshot, Writer
 from facededup.store.opener import open_store
 from facededup.types import Floats
-
-GATHER_ROWS = 65_536
 
 
 def find_duplicates(settings: Settings, metrics: Metrics, progress: Progress) -> FindResult:
@@ -85,13 +84,7 @@ class StoredVectors:
 
     def gather(self, rows: NDArray[np.int64]) -> Floats:
         """Some rows, given in ascending order."""
-        found = np.empty((len(rows), self.dimension), np.float32)
-        for start in range(0, len(self), GATHER_ROWS):
-            stop = min(start + GATHER_ROWS, len(self))
-            low, high = np.searchsorted(rows, (start, stop))
-            if high > low:
-                found[low:high] = self.rows(start, stop)[rows[low:high] - start]
-        return found
+        return gather(self, rows)
 
 
 class _Search:

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from facededup.images.walk import find_mount
 from facededup.store.base import ImageRecord, ImageTable
 from facededup.types import FileStat, Outcome
+from facededup.workers.steps import digest_prefix
 
 
 class Relation(Enum):
@@ -154,7 +155,7 @@ class KnownImages:
     def _find_holders(self, digest: bytes) -> _Holders | None:
         if digest in self._holders:
             return self._holders[digest]
-        prefix = np.frombuffer(digest[:8], ">u8")[0]
+        prefix = np.uint64(digest_prefix(digest))
         start, stop = (
             np.searchsorted(self.prefixes, prefix, "left"),
             np.searchsorted(self.prefixes, prefix, "right"),

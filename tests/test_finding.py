@@ -270,7 +270,7 @@ STEPS = st.lists(
 def test_a_search_after_a_search_is_a_search_of_everything(tmp_path_factory, steps):
     folder = tmp_path_factory.mktemp("steps")
     location = str(folder / "grown.h5")
-    add_images(location, {"/0.jpg": (60, FACES[:1])})
+    add_images(location, {"/0.jpg": (0, FACES[:1])})
     threshold, before = 0.4, set()
     for kind, value in steps:
         if kind == "threshold":
@@ -290,6 +290,15 @@ def test_a_search_after_a_search_is_a_search_of_everything(tmp_path_factory, ste
         now = {(pair.a, pair.b) for pair in found.pairs}
         assert {(pair.a, pair.b) for pair in found.pairs if not pair.new} == now & before
         before = now
+
+
+def test_a_pair_is_new_when_the_content_of_one_of_its_images_changed(store):
+    vectors = people(1, 3)
+    add_images(store, {"/a.jpg": (1, vectors[:1]), "/b.jpg": (2, vectors[1:2])})
+    facededup.find(store=store)
+    add_images(store, {"/a.jpg": (3, vectors[2:])})
+    (pair,) = facededup.find(store=store).pairs
+    assert (pair.a.path, pair.b.path, pair.new) == ("/a.jpg", "/b.jpg", True)
 
 
 def test_only_new_faces_are_searched_and_a_higher_threshold_searches_none(store):

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from facededup.matching.flat import exact_cosine, range_search
 from facededup.matching.parallel import in_parallel
 from facededup.matching.screen import STRIP, Screen, scan
-from facededup.matching.source import VectorSource
+from facededup.matching.source import VectorSource, gather
 from facededup.progress import Progress, SilentProgress
 from facededup.store.base import PairBlock
 from facededup.types import Floats
@@ -282,7 +282,7 @@ def estimate_pairs(
     """
     count = len(source)
     drawn = np.sort(np.random.default_rng(seed).choice(count, min(sample, count), replace=False))
-    queries = _gather(source, drawn, block)
+    queries = gather(source, drawn, block)
     counts = np.zeros(BINS, np.int64)
     lowest = float(np.nextafter(np.float32(cut - ROUNDING), np.float32(-2)))
     width = max(1.0 - cut, ROUNDING) / BINS
@@ -296,13 +296,3 @@ def estimate_pairs(
             counts += np.bincount(places, minlength=BINS)
     above = counts[::-1].cumsum()[::-1] * (count / max(1, len(drawn)) / 2)
     return PairEstimate(float(above[0]), cut, above)
-
-
-def _gather(source: VectorSource, rows: NDArray[np.int64], block: int) -> Floats:
-    """Some rows, given in ascending order."""
-    found = np.empty((len(rows), source.dimension), np.float32)
-    for start in range(0, len(source), block):
-        low, high = np.searchsorted(rows, (start, start + block))
-        if high > low:
-            found[low:high] = source.rows(start, min(start + block, len(source)))[rows[low:high] - start]
-    return found

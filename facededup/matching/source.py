@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from typing import Protocol
 
+import numpy as np
+from numpy.typing import NDArray
+
 from facededup.types import Floats
 
 
@@ -52,3 +55,23 @@ class Stacked:
         return (
             self._first.rows(start, stop) if start < count else self._rest.rows(start - count, stop - count)
         )
+
+
+def gather(source: VectorSource, rows: NDArray[np.int64], block: int = 65_536) -> Floats:
+    """Some rows of a source, which is read block by block, and only where there is one of them.
+
+    Args:
+        source: n vectors.
+        rows: int64 (k,), ascending.
+        block: Rows read at a time.
+
+    Returns:
+        float32 (k, dimension).
+    """
+    found = np.empty((len(rows), source.dimension), np.float32)
+    for start in range(0, len(source), block):
+        stop = min(start + block, len(source))
+        low, high = np.searchsorted(rows, (start, stop))
+        if high > low:
+            found[low:high] = source.rows(start, stop)[rows[low:high] - start]
+    return found
