@@ -25,7 +25,7 @@ def one_blas_thread() -> AbstractContextManager[Any]:
     return limits
 
 
-def in_parallel(tasks: Iterable[Callable[[], T]]) -> Generator[T]:
+def in_parallel(tasks: Iterable[Callable[[], T]], threads: int | None = None) -> Generator[T]:
     """Runs tasks on threads and gives their results in order; few are under way or waiting at any time.
 
     Until the generator ends or is closed, BLAS runs on one thread a caller: its own threads and these would
@@ -33,8 +33,9 @@ def in_parallel(tasks: Iterable[Callable[[], T]]) -> Generator[T]:
 
     Args:
         tasks: Taken one by one, in the caller's thread.
+        threads: How many; None for one a core.
     """
-    threads = usable_cores()
+    threads = threads or usable_cores()
     waiting: deque[Future[T]] = deque()
     with one_blas_thread(), ThreadPoolExecutor(threads) as pool:
         try:

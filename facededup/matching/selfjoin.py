@@ -81,9 +81,9 @@ def self_join(
     count = len(source)
     progress.start("search", comparisons(count, since, until))
     if screen is None:
-        search = _compare_all(_block_pairs(source, since, until, block or 4096), cut, group)
+        search = _compare_all(block_pairs(source, since, until, block or 4096), cut, group)
     else:
-        search = _screen_all(_block_pairs(source, since, until, block or 16_384), cut, group, screen)
+        search = _screen_all(block_pairs(source, since, until, block or 16_384), cut, group, screen)
     with closing(search):
         for found, compared in search:
             if len(found):
@@ -99,8 +99,18 @@ def comparisons(count: int, since: int = 0, until: int | None = None) -> int:
     return count * (count + 1) // 2 - since * (since + 1) // 2
 
 
-def _block_pairs(source: VectorSource, since: int, until: int | None, block: int) -> Iterator[BlockPair]:
-    """The upper triangle from column `since` on: first row and vectors of the queries, then of the base."""
+def block_pairs(source: VectorSource, since: int, until: int | None, block: int) -> Iterator[BlockPair]:
+    """The upper triangle from column `since` on, block by block.
+
+    Args:
+        source: n vectors.
+        since: As for `self_join`.
+        until: As for `self_join`.
+        block: Rows read at a time.
+
+    Yields:
+        First row and vectors of the queries, then of the base; on the diagonal both are the same.
+    """
     count = len(source)
     edges = {*range(0, since, block), *range(since, count, block), until or 0, count}
     starts = sorted(edges - {count})
@@ -114,7 +124,7 @@ def _block_pairs(source: VectorSource, since: int, until: int | None, block: int
                 yield top, queries, left, queries if left == top else source.rows(left, stop)
 
 
-def _compared(top: int, queries: Floats, left: int, base: Floats) -> int:
+def compared_pairs(top: int, queries: Floats, left: int, base: Floats) -> int:
     """Comparisons of a pair of blocks, those below the diagonal left out."""
     return comparisons(len(queries)) if left == top else len(queries) * len(base)
 
@@ -130,7 +140,7 @@ def _compare_all(
         for first, last in strips:
             skip = first if diagonal else 0
             i, j, _ = range_search(queries[first:last], base[skip:], cut - 2 * MARGIN)
-            found = _exact_pairs(
+            found = exact_pairs(
                 queries[first:last],
                 base[skip:],
                 i,
@@ -140,7 +150,7 @@ def _compare_all(
                 cut=cut,
                 group=group,
             )
-            yield found, _compared(top, queries, left, base) if last == len(queries) else 0
+            yield found, compared_pairs(top, queries, left, base) if last == len(queries) else 0
 
 
 def _screen_all(
@@ -192,7 +202,7 @@ def _screen_strip(
         cosine = np.einsum("ij,ij->i", queries[i[some]], base[j[some]])
         near.append(some[cosine >= cut - 2 * MARGIN])
     kept = np.concatenate(near) if near else upper
-    found = _exact_pairs(queries, base, i[kept], j[kept], top=top, left=left, cut=cut, group=group)
+    found = exact_pairs(queries, base, i[kept], j[kept], top=top, left=left, cut=cut, group=group)
     rows, columns = np.arange(top, top + len(queries)), left + len(base)
     return found, int(np.clip(columns - np.maximum(rows, left), 0, None).sum())
 
@@ -211,7 +221,7 @@ def _strips(queries: Floats, base: Floats, cut: float, least: int = 1) -> list[t
     return list(itertools.pairwise(edges))
 
 
-def _exact_pairs(
+def exact_pairs(
     queries: Floats,
     base: Floats,
     i: NDArray[np.int64],
@@ -222,7 +232,21 @@ def _exact_pairs(
     cut: float,
     group: NDArray[np.int64],
 ) -> PairBlock:
-    """Of candidates between two runs of rows that begin at rows `top` and `left`, those that are pairs."""
+    """Of candidates between two runs of rows that begin at rows `top` and `left`, those that are pairs.
+
+    Args:
+        queries: float32 (m, d), the rows from `top` on.
+        base: float32 (n, d), the rows from `left` on.
+        i: int64 (p,), rows of `queries`.
+        j: int64 (p,), rows of `base`.
+        top: Row of the first query among all vectors.
+        left: Row of the first base vector among all vectors.
+        cut: Lowest cosine of a pair.
+        group: int64, as for `self_join`.
+
+    Returns:
+        Rows a < b among all vectors, sorted by (a, b), with the cosines of `exact_cosine`.
+    """
     a, b = i + top, j + left
     wanted = np.flatnonzero((a < b) & (group[a] != group[b]))
     wanted = wanted[np.argsort(a[wanted] * len(group) + b[wanted], kind="stable")]
