@@ -8,16 +8,17 @@ from itertools import product
 
 import numpy as np
 
+from facededup.calibration import choose_cut, store_calibration
 from facededup.copies import Copies
 from facededup.counting import count_faces, count_images
 from facededup.errors import SettingMismatchError, TooManyPairsError, UsageError
-from facededup.finding import StoredVectors, operating_cosine
+from facededup.finding import StoredVectors
 from facededup.matching.screen import plan_search
 from facededup.matching.selfjoin import comparisons, self_join
 from facededup.matching.source import Stacked
 from facededup.matching.strategy import PLANNED_FROM
 from facededup.metrics import Metrics
-from facededup.models.scores import cosine_cut, similarity
+from facededup.models.scores import similarity
 from facededup.progress import Progress
 from facededup.results import FindResult
 from facededup.settings import Settings
@@ -56,8 +57,9 @@ def find_against(settings: Settings, base: str, metrics: Metrics, progress: Prog
                 f"the embeddings of {settings.store!r} and {base!r} were made by different models or "
                 f"settings: they cannot be compared"
             )
-        operating, source = operating_cosine(own)
-        cut = float(cosine_cut(settings.threshold, operating))
+        calibration = store_calibration(settings, own)
+        choice = choose_cut(settings, calibration, len(own.faces) * len(other.faces))
+        operating, cut = calibration.operating_cosine, choice.cosine
         metrics.devices["search"] = "CPU"
         metrics.mark_started()
         with metrics.timed("search", len(own.faces)):
@@ -72,15 +74,17 @@ def find_against(settings: Settings, base: str, metrics: Metrics, progress: Prog
         return FindResult(
             store=settings.store,
             fingerprint=own.fingerprint,
-            threshold=settings.threshold,
+            threshold=choice.threshold,
             cosine_cut=cut,
             operating_cosine=operating,
-            operating_cosine_source=source,
+            operating_cosine_source=calibration.source,
             complete=True,
             search={"device": "CPU", "against": base, "against_faces": count_faces(other)},
             images=count_images(own.images),
             faces=count_faces(own),
-            expected_false_pairs=None,
+            expected_false_pairs=choice.expected_false_pairs,
+            true_pairs_kept=choice.true_pairs_kept,
+            extrapolated=choice.extrapolated,
             suppressed={"different": 0, "group": 0},
             clusters_total=0,
             clusters=(),

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from facededup.calibration import choose_cut, compared_pairs, store_calibration
 from facededup.copies import Copies
 from facededup.counting import count_faces, count_images
 from facededup.errors import NoGpuError, StoreNotFoundError, TooManyPairsError
@@ -25,8 +26,7 @@ from facededup.matching.shape import describe_clusters
 from facededup.matching.source import gather
 from facededup.matching.strategy import PairSearch
 from facededup.metrics import Metrics
-from facededup.models.catalog import describe_model
-from facededup.models.scores import cosine_cut, expected_false_match_rate, similarity
+from facededup.models.scores import similarity
 from facededup.progress import Progress
 from facededup.recipe import choose_fingerprint
 from facededup.results import FindResult
@@ -97,8 +97,9 @@ class _Search:
         self.progress = progress
         self.snapshot = writer.snapshot
         self.vectors = StoredVectors(self.snapshot)
-        self.operating_cosine, self.source = operating_cosine(self.snapshot)
-        self.cut = float(cosine_cut(settings.threshold, self.operating_cosine))
+        self.calibration = store_calibration(settings, self.snapshot)
+        self.choice = choose_cut(settings, self.calibration, compared_pairs(self._group))
+        self.cut = self.choice.cosine
         self.groups = image_groups(self.snapshot.images, settings.group_by)
         self.total = 0
         self.complete = True
@@ -159,9 +160,10 @@ class _Search:
             raise self._too_many(f"about {estimate.pairs:,.0f}", estimate.cut_for(allowed))
 
     def _too_many(self, count: str, fitting_cut: float) -> TooManyPairsError:
-        threshold = math.ceil(100 * float(similarity(fitting_cut, self.operating_cosine))) / 100
+        operating = self.calibration.operating_cosine
+        threshold = math.ceil(100 * float(similarity(fitting_cut, operating))) / 100
         return TooManyPairsError(
-            f"threshold {self.settings.threshold:g} gives {count} pairs, more than "
+            f"threshold {self.choice.threshold:.4g} gives {count} pairs, more than "
             f"--max-pairs {self.settings.max_pairs:,}: use --threshold {min(threshold, 1.0):g} or higher, "
             f"or raise --max-pairs"
         )
@@ -332,10 +334,11 @@ class _Search:
     def _meta(self) -> dict[str, Any]:
         return {
             "created": datetime.now(UTC).isoformat(timespec="seconds"),
-            "threshold": self.settings.threshold,
+            "threshold": self.choice.threshold,
             "cosine_cut": self.cut,
-            "operating_cosine": self.operating_cosine,
-            "operating_cosine_source": self.source,
+            "operating_cosine": self.calibration.operating_cosine,
+            "operating_cosine_source": self.calibration.source,
+            **self.choice.to_dict(),
             "complete": self.complete,
             "search": self.facts,
             "clustering": self.settings.clustering,
@@ -350,29 +353,6 @@ def _facts_before(before: Findings | None) -> dict[str, Any]:
     """What a search that continues an approximate one has to repeat of it."""
     facts = {} if before is None else before.meta["search"]
     return {name: value for name, value in facts.items() if "recall" in name}
-
-
-def operating_cosine(snapshot: Snapshot) -> tuple[float, str]:
-    """The cosine that similarity 0.40 stands for, and where it comes from: the store, else the catalogue."""
-    recorded = snapshot.info.get("operating_cosine")
-    if recorded is not None:
-        return float(recorded), "store"
-    return describe_model(snapshot.fingerprint.model).operating_cosine, "catalogue"
-
-
-def expected_false_pairs(snapshot: Snapshot, cut: float) -> float | None:
-    """Pairs of different people to expect at a cosine cut, None where the model has no impostor curve.
-
-    The false match rate times the number of pairs compared, taking all of them for different people, which
-    nearly all of them are in any set large enough for the question to matter.
-    """
-    rate = expected_false_match_rate(cut, describe_model(snapshot.fingerprint.model).impostors)
-    if rate is None:
-        return None
-    faces = len(snapshot.faces)
-    in_one_image = np.bincount(snapshot.faces.image)
-    never_compared = int((in_one_image * (in_one_image - 1) // 2).sum())
-    return rate * (faces * (faces - 1) // 2 - never_compared)
 
 
 def _result(snapshot: Snapshot, location: str, settings: Settings, metrics: Metrics) -> FindResult:
@@ -395,7 +375,9 @@ def _result(snapshot: Snapshot, location: str, settings: Settings, metrics: Metr
         search=dict(meta["search"]),
         images=count_images(snapshot.images),
         faces=count_faces(snapshot),
-        expected_false_pairs=expected_false_pairs(snapshot, float(meta["cosine_cut"])),
+        expected_false_pairs=meta.get("expected_false_pairs"),
+        true_pairs_kept=meta.get("true_pairs_kept"),
+        extrapolated=bool(meta.get("extrapolated")),
         suppressed={"different": 0, "group": in_groups},
         clusters_total=len(findings.clusters),
         clusters=listing.clusters(settings.limit),

@@ -9,12 +9,11 @@ from itertools import islice
 import numpy as np
 from numpy.typing import NDArray
 
+from facededup.calibration import choose_calibration, store_calibration
 from facededup.copies import Copies
 from facededup.errors import JobError, PathNotFoundError
-from facededup.finding import operating_cosine
 from facededup.matching.flat import exact_cosine, nearest
 from facededup.metrics import Metrics
-from facededup.models.catalog import describe_model
 from facededup.models.scores import cosine_cut, similarity
 from facededup.recipe import analysis_settings, choose_fingerprint, open_encoder
 from facededup.results import ComparedImage, CompareResult, FacePair, SearchResult
@@ -54,7 +53,7 @@ def search_image(
         analysis, probes = embedder(image)
         if analysis.outcome is not Outcome.OK:
             raise JobError(f"{image!r} cannot be searched for: {_why(analysis)}")
-        scale, _ = operating_cosine(snapshot)
+        scale = store_calibration(settings, snapshot).operating_cosine
         with metrics.timed("search", len(snapshot.faces)):
             rows, cosines = _nearest(snapshot, probes, k)
             cut = -1.0 if threshold is None else float(cosine_cut(threshold, scale))
@@ -97,10 +96,11 @@ def compare_images(a: str, b: str, settings: Settings, metrics: Metrics) -> Comp
     if store.exists():
         with store.snapshot() as snapshot:
             fingerprint = choose_fingerprint(settings, snapshot.fingerprint, store.location)
-            scale, source = operating_cosine(snapshot)
+            calibration = store_calibration(settings, snapshot)
     else:
         fingerprint = choose_fingerprint(settings, None, store.location)
-        scale, source = describe_model(fingerprint.model).operating_cosine, "catalogue"
+        calibration = choose_calibration(settings, fingerprint, {})
+    scale, source = calibration.operating_cosine, calibration.source
     embedder = _Embedder(fingerprint, settings, metrics)
     (first, first_rows), (second, second_rows) = embedder(a), embedder(b)
     cut = float(cosine_cut(settings.threshold, scale))

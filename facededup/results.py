@@ -88,6 +88,8 @@ class FindResult:
         faces: Faces, copies' faces included.
         expected_false_pairs: Pairs of different people to expect at this threshold, None where the model has
             no measured impostor curve.
+        true_pairs_kept: Share of the pairs of one person that reach this threshold, None likewise.
+        extrapolated: The expectation is beyond the rates that were measured.
         suppressed: Pairs left out, by reason (`different`, `group`).
         clusters_total: Number of clusters.
         clusters: By falling size, then falling min_similarity, then path.
@@ -108,6 +110,8 @@ class FindResult:
     images: ImageCounts
     faces: int
     expected_false_pairs: float | None
+    true_pairs_kept: float | None = None
+    extrapolated: bool = False
     suppressed: Mapping[str, int]
     clusters_total: int
     clusters: Sequence[Cluster]

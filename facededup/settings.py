@@ -16,6 +16,8 @@ from facededup.errors import PathNotFoundError, UsageError
 ENVIRONMENT_PREFIX = "FACEDEDUP_"
 FACE_CHOICES = ("all", "largest", "center", "single")
 INDEX_CHOICES = ("auto", "flat", "ivf")
+CUTS = ("threshold", "max_false_pairs", "fmr")
+"""Ways to say where the line is drawn; the last one given counts, and one place may give only one."""
 CLUSTERING_CHOICES = ("average", "components", "chinese-whispers")
 
 
@@ -42,6 +44,9 @@ class Settings:
         reset: Drop what the command would otherwise add to.
         rehash: Read every file again, whatever its time stamp says.
         threshold: Lowest similarity of a pair.
+        max_false_pairs: Instead of `threshold`: so many pairs of two people may be expected.
+        fmr: Instead of `threshold`: the share of the pairs of two people that may be taken for one.
+        calibration: Path of a TOML file with the model's scale and curves; None for the store's.
         index: `auto`, `flat` (exact) or `ivf` (approximate, recall measured): how `find` searches.
         exact: Search exactly however long it takes; the same as index `flat`.
         recall: Part of the pairs an approximate search is tuned to find.
@@ -71,6 +76,9 @@ class Settings:
     reset: bool = False
     rehash: bool = False
     threshold: float = 0.4
+    max_false_pairs: float | None = None
+    fmr: float | None = None
+    calibration: str | None = None
     index: str = "auto"
     exact: bool = False
     recall: float = 0.999
@@ -104,6 +112,12 @@ class Settings:
             raise UsageError(f"image_timeout must be above 0 seconds, not {self.image_timeout}")
         if not -100 <= self.threshold <= 1:
             raise UsageError(f"threshold must be at most 1 (identical), not {self.threshold}")
+        if self.max_false_pairs is not None and self.fmr is not None:
+            raise UsageError("max_false_pairs and fmr exclude each other: leave one of them out")
+        if self.max_false_pairs is not None and not self.max_false_pairs > 0:
+            raise UsageError(f"max_false_pairs must be above 0, not {self.max_false_pairs}")
+        if self.fmr is not None and not 0 < self.fmr <= 1:
+            raise UsageError(f"fmr must be a rate above 0 and up to 1, not {self.fmr}")
 
 
 _TYPES = get_type_hints(Settings)
@@ -127,16 +141,26 @@ def load_settings(
         PathNotFoundError: There is no such file.
         UsageError: A key or value in the file, the environment or `overrides` cannot be used.
     """
-    values: dict[str, Any] = {}
-    if config is not None:
-        values.update(_from_file(config))
     environment = os.environ if environment is None else environment
-    for name in _NAMES:
-        text = environment.get(ENVIRONMENT_PREFIX + name.upper())
-        if text is not None:
-            values[name] = _parse(name, text)
-    values.update({name: value for name, value in overrides.items() if value is not None})
+    texts = {name: environment.get(ENVIRONMENT_PREFIX + name.upper()) for name in _NAMES}
+    layers = (
+        _from_file(config) if config is not None else {},
+        {name: _parse(name, text) for name, text in texts.items() if text is not None},
+        {name: value for name, value in overrides.items() if value is not None},
+    )
+    values: dict[str, Any] = {}
+    for layer in layers:
+        _refuse_two_cuts(layer)
+        if not layer.keys().isdisjoint(CUTS):
+            values = {name: value for name, value in values.items() if name not in CUTS}
+        values.update(layer)
     return Settings(**values)
+
+
+def _refuse_two_cuts(layer: Mapping[str, Any]) -> None:
+    given = [name.replace("_", "-") for name in CUTS if name in layer]
+    if len(given) > 1:
+        raise UsageError(f"{' and '.join(given)} exclude each other: leave {given[-1]} out, or the others")
 
 
 def _from_file(path: str) -> dict[str, Any]:

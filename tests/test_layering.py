@@ -28,6 +28,7 @@ LAYERS = (
     "matching",
     "workers",
     "recipe",
+    "calibration",
     "interrupt",
     "identity",
     "listing",

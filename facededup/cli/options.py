@@ -237,6 +237,36 @@ class SearchOptions:
             rich_help_panel=_SEARCH,
         ),
     ] = None
+    max_false_pairs: Annotated[
+        float | None,
+        typer.Option(
+            "--max-false-pairs",
+            metavar="N",
+            help="Instead of --threshold: take the lowest one at which so many false pairs are to be "
+            "expected among the faces compared.",
+            rich_help_panel=_SEARCH,
+        ),
+    ] = None
+    fmr: Annotated[
+        float | None,
+        typer.Option(
+            "--fmr",
+            metavar="X",
+            help="Instead of --threshold: the share of the pairs of two people that may be taken for one, "
+            "such as 1e-5.",
+            rich_help_panel=_SEARCH,
+        ),
+    ] = None
+    calibration: Annotated[
+        str | None,
+        typer.Option(
+            "--calibration",
+            metavar="FILE.toml",
+            help="Scale and error rates of the model, as `facededup evaluate` measures them. Default: the "
+            "store's, else the catalogue's.",
+            rich_help_panel=_SEARCH,
+        ),
+    ] = None
     index: Annotated[
         str | None,
         typer.Option(

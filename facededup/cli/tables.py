@@ -87,24 +87,50 @@ def _print_problems(out: Console, result: IndexResult, most: int) -> None:
 
 def print_findings(out: Console, notes: Console, result: FindResult) -> None:
     """The summary, the largest clusters, and on `notes` what the user should know before trusting them."""
-    false_pairs = result.expected_false_pairs
-    expected = "" if false_pairs is None else f", about {_amount(false_pairs)} false pairs to expect"
     out.print(
         Text(
-            f"{_count(result.faces, 'face')} compared at threshold {result.threshold:g} = cosine "
+            f"{_count(result.faces, 'face')} compared at threshold {result.threshold:.4g} = cosine "
             f"{result.cosine_cut:.4f}: {_count(result.pairs_total, 'pair')} in "
-            f"{_count(result.clusters_total, 'cluster')}{expected} ({_seconds(result.metrics.to_dict())})"
+            f"{_count(result.clusters_total, 'cluster')}{_expected(result)} "
+            f"({_seconds(result.metrics.to_dict())})"
         ),
         soft_wrap=not out.is_terminal,
     )
     if result.clusters:
         _print_clusters(out, result)
-    if false_pairs is not None and false_pairs > result.pairs_total / 2 and result.pairs_total:
-        _note(notes, "more than half of these pairs may be false at this threshold; --threshold raises it")
+    _note_expectation(notes, result)
     if not result.complete:
         _note(notes, _approximation(result.search))
     if len(result.pairs) < result.pairs_total:
         _note(notes, f"files list {len(result.pairs):,} of {result.pairs_total:,} pairs; --limit 0 lists all")
+
+
+def _expected(result: FindResult) -> str:
+    if result.expected_false_pairs is None:
+        return ""
+    kept = "" if result.true_pairs_kept is None else f", about {result.true_pairs_kept:.0%} of the true kept"
+    return f", about {_amount(result.expected_false_pairs)} false pairs to expect{kept}"
+
+
+def _note_expectation(notes: Console, result: FindResult) -> None:
+    expected = result.expected_false_pairs
+    if expected is None:
+        return
+    if expected > result.pairs_total > 0:
+        _note(
+            notes,
+            f"about {_amount(expected)} false pairs are to be expected at this threshold, more than the "
+            f"{result.pairs_total:,} that were found: do not take these for duplicates; --max-false-pairs "
+            f"sets a threshold that fits",
+        )
+    elif expected > result.pairs_total / 2 > 0:
+        _note(
+            notes,
+            "more than half of these pairs may be false at this threshold; --threshold raises it, "
+            "--max-false-pairs chooses it",
+        )
+    if result.extrapolated and result.pairs_total:
+        _note(notes, "the false pairs to expect are extrapolated: so low a rate was not measured")
 
 
 def _approximation(search: Mapping[str, Any]) -> str:

@@ -33,8 +33,6 @@ class ModelDescription:
         align: How a face is cut out by default, where the detector's landmarks allow it: `chip` is dlib's
             five-point chip, `arcface` five landmarks put where ArcFace was trained to find them, `deepface`
             the detector's box turned by the eyes, just as DeepFace does it.
-        impostors: (cosine, false match rate) points of a measured curve, by rising cosine; empty if none was
-            measured.
     """
 
     name: str
@@ -48,7 +46,6 @@ class ModelDescription:
     weights_files: Mapping[str, str]
     weights_bytes: int | None = None
     align: str = "deepface"
-    impostors: tuple[tuple[float, float], ...] = ()
 
     @property
     def weights_file(self) -> str:
@@ -104,18 +101,6 @@ MODELS = (
         ),
         weights_bytes=22_466_066,
         align="chip",
-        # Measured by benchmarks/impostors.py on half of LFW; see docs/benchmarks.md.
-        impostors=(
-            (0.8766, 1e-1),
-            (0.8944, 3e-2),
-            (0.9066, 1e-2),
-            (0.9175, 3e-3),
-            (0.9262, 1e-3),
-            (0.9347, 3e-4),
-            (0.9418, 1e-4),
-            (0.9486, 3e-5),
-            (0.9546, 1e-5),
-        ),
     ),
     ModelDescription(
         name="VGG-Face",

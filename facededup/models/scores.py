@@ -1,4 +1,4 @@
-"""The calibrated similarity scale and the false match rate to expect.
+"""The calibrated similarity scale, and what a measured curve says of a cut.
 
 `similarity` 1 is identical and 0.40 is the model's own one-to-one operating point, whatever the model.
 Searching compares cosines with `cosine_cut(threshold)`; similarities are only computed for output. A pair
@@ -67,10 +67,48 @@ def expected_false_match_rate(cosine: float, impostors: Sequence[tuple[float, fl
     if not impostors:
         return None
     cosines = [point[0] for point in impostors]
-    segment = min(max(int(np.searchsorted(cosines, cosine)), 1), len(impostors) - 1)
-    (left, left_rate), (right, right_rate) = impostors[segment - 1], impostors[segment]
-    slope = (math.log(right_rate) - math.log(left_rate)) / (right - left)
+    (left, left_rate), slope = _segment(impostors, int(np.searchsorted(cosines, cosine)))
     return math.exp(min(0.0, math.log(left_rate) + slope * (cosine - left)))
+
+
+def cosine_at_rate(rate: float, impostors: Sequence[tuple[float, float]]) -> float:
+    """The cut with a given false match rate: the inverse of `expected_false_match_rate`.
+
+    Args:
+        rate: Share of the pairs of different people that may reach the cut, above 0.
+        impostors: Two or more measured (cosine, rate) points by rising cosine.
+
+    Returns:
+        A cosine; above 1 where no cut is so strict.
+    """
+    falling = [-point[1] for point in impostors]
+    (left, left_rate), slope = _segment(impostors, int(np.searchsorted(falling, -rate)))
+    return left + (math.log(rate) - math.log(left_rate)) / slope
+
+
+def true_match_rate(cosine: float, genuine: Sequence[tuple[float, float]]) -> float | None:
+    """The share of pairs of one person whose cosine is at least `cosine`.
+
+    Interpolated linearly between the measured points, and held at both ends.
+
+    Args:
+        cosine: The cut.
+        genuine: Measured (cosine, share) points by rising cosine, or none.
+
+    Returns:
+        The share, None where the model has no measured curve.
+    """
+    if not genuine:
+        return None
+    cosines, shares = zip(*genuine, strict=True)
+    return float(np.interp(cosine, cosines, shares))
+
+
+def _segment(curve: Sequence[tuple[float, float]], place: int) -> tuple[tuple[float, float], float]:
+    """The point before `place` (clipped to the curve) and the slope of the logarithm from it to the next."""
+    place = min(max(place, 1), len(curve) - 1)
+    (left, left_rate), (right, right_rate) = curve[place - 1], curve[place]
+    return (left, left_rate), (math.log(right_rate) - math.log(left_rate)) / (right - left)
 
 
 def _float64(values: float | NDArray[Any]) -> float | NDArray[np.float64]:

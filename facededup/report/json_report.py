@@ -60,6 +60,7 @@ def _findings(result: FindResult, listed: Callable[[Iterable[dict[str, Any]]], A
         "images": _counts(result.images),
         "faces": result.faces,
         "expected_false_pairs": result.expected_false_pairs,
+        "true_pairs_kept": result.true_pairs_kept,
         "suppressed": {reason: result.suppressed.get(reason, 0) for reason in ("different", "group")},
         "clusters_total": result.clusters_total,
         "clusters": listed(map(_cluster, result.clusters)),

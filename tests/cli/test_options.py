@@ -55,7 +55,7 @@ def test_every_option_reaches_its_setting(asked):
         "--store s.h5 --cpu --engine onnx --model-name ArcFace --detector-backend mtcnn --faces center "
         "--flip -p 3 --batch-size 7 --follow-symlinks --max-pixels 99 --reset --rehash --threshold 0.5 "
         "--max-pairs 8 --limit 0 --index flat --exact --recall 0.9 --clustering components "
-        "--group-by parent --against b.h5"
+        "--group-by parent --against b.h5 --calibration c.toml"
     )
     assert asked(*line.split()).settings == Settings(
         store="s.h5",
@@ -80,6 +80,7 @@ def test_every_option_reaches_its_setting(asked):
         clustering="components",
         group_by="parent",
         against="b.h5",
+        calibration="c.toml",
     )
 
 
@@ -125,3 +126,35 @@ def test_the_ready_settings_load(asked):
     gpu = asked("--config", str(CONFIGS / "gpu.toml")).settings
     assert gpu.gpu is True
     assert gpu == load_settings({}, config=str(CONFIGS / "gpu.toml"), environment={})
+
+
+@pytest.mark.parametrize(
+    ("line", "expected"),
+    [
+        ([], ("threshold", 0.6)),
+        (["--fmr", "1e-5"], ("fmr", 1e-5)),
+        (["--max-false-pairs", "3"], ("max_false_pairs", 3.0)),
+    ],
+)
+def test_the_last_way_to_draw_the_line_counts(asked, tmp_path, monkeypatch, line, expected):
+    config = tmp_path / "c.toml"
+    config.write_text("max-false-pairs = 10\n")
+    monkeypatch.setenv("FACEDEDUP_THRESHOLD", "0.6")
+    settings = asked("--config", str(config), *line).settings
+    default = Settings()
+    chosen = {name: getattr(settings, name) for name in ("threshold", "max_false_pairs", "fmr")}
+    assert chosen == {**{name: getattr(default, name) for name in chosen}, expected[0]: expected[1]}
+
+
+@pytest.mark.parametrize(
+    ("line", "sentence"),
+    [
+        (["--threshold", "0.5", "--fmr", "1e-5"], "threshold and fmr exclude each other"),
+        (["--fmr", "0"], "fmr must be a rate"),
+        (["--max-false-pairs", "-1"], "max_false_pairs must be above 0"),
+    ],
+)
+def test_two_lines_or_an_impossible_one_are_wrong_usage(asked, line, sentence):
+    result = CliRunner().invoke(asked.app, line)
+    assert result.exit_code == 2
+    assert sentence in result.stderr

@@ -76,8 +76,19 @@ def test_markup_and_escapes_in_names_are_shown_and_do_nothing(found, stream):
 
 def test_many_false_pairs_are_a_note(found):
     out, notes = io.StringIO(), io.StringIO()
-    print_findings(console(out), console(notes), replace(found, expected_false_pairs=29_000.0))
-    assert "about 29,000 false pairs" in out.getvalue()
+    print_findings(
+        console(out),
+        console(notes),
+        replace(found, expected_false_pairs=29_000.0, true_pairs_kept=0.774, extrapolated=True),
+    )
+    assert "about 29,000 false pairs to expect, about 77% of the true kept" in out.getvalue()
+    assert "29,000 false pairs are to be expected at this threshold, more than the 7" in notes.getvalue()
+    assert "extrapolated" in notes.getvalue()
+
+
+def test_half_of_the_pairs_false_is_a_note(found):
+    notes = io.StringIO()
+    print_findings(console(io.StringIO()), console(notes), replace(found, expected_false_pairs=5.0))
     assert "more than half of these pairs may be false" in notes.getvalue()
 
 

@@ -46,15 +46,6 @@ def test_ids_of_weights_are_unique():
     assert len({model.weights for model in MODELS}) == len(MODELS)
 
 
-@pytest.mark.parametrize("model", MODELS, ids=lambda model: model.name)
-def test_impostor_curve_falls(model):
-    cosines = [cosine for cosine, _ in model.impostors]
-    rates = [rate for _, rate in model.impostors]
-    assert cosines == sorted(set(cosines))
-    assert rates == sorted(set(rates), reverse=True)
-    assert len(model.impostors) != 1
-
-
 def test_names_are_found_in_any_case():
     assert describe_model("dLIB").name == DEFAULT_MODEL
     assert describe_detector("RetinaFace").name == "retinaface"

@@ -3,12 +3,19 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from facededup.models.catalog import MODELS, describe_model
-from facededup.models.scores import cosine_cut, expected_false_match_rate, similarity
+from facededup.models.catalog import MODELS
+from facededup.models.curves import CURVES
+from facededup.models.scores import (
+    cosine_at_rate,
+    cosine_cut,
+    expected_false_match_rate,
+    similarity,
+    true_match_rate,
+)
 
 cosines = st.floats(-1, 1)
 operating = st.sampled_from([model.operating_cosine for model in MODELS])
-CURVE = describe_model("Dlib").impostors
+CURVE = CURVES[0].impostors
 
 
 @pytest.mark.parametrize("model", MODELS, ids=lambda model: model.name)
@@ -69,3 +76,25 @@ def test_between_and_beyond_the_points():
 def test_rate_falls_as_the_cut_rises(one, other):
     low, high = sorted((one, other))
     assert expected_false_match_rate(low, CURVE) >= expected_false_match_rate(high, CURVE)
+
+
+@given(st.floats(1e-9, 1))
+def test_the_cut_for_a_rate_has_that_rate(rate):
+    assert expected_false_match_rate(cosine_at_rate(rate, CURVE), CURVE) == pytest.approx(rate)
+
+
+def test_true_matches_are_interpolated_and_held_at_the_ends():
+    curve = ((0.5, 0.9), (0.7, 0.5))
+    assert true_match_rate(0.6, curve) == pytest.approx(0.7)
+    assert true_match_rate(0.2, curve) == 0.9
+    assert true_match_rate(0.8, curve) == 0.5
+    assert true_match_rate(0.6, ()) is None
+
+
+@pytest.mark.parametrize("curves", CURVES, ids=lambda curves: curves.model)
+def test_measured_curves_fall(curves):
+    for points in (curves.impostors, curves.genuine):
+        cosines, shares = [point[0] for point in points], [point[1] for point in points]
+        assert cosines == sorted(set(cosines))
+        assert shares == sorted(set(shares), reverse=True)
+        assert len(points) != 1

@@ -28,6 +28,7 @@ FINDINGS_KEYS = [
     "images",
     "faces",
     "expected_false_pairs",
+    "true_pairs_kept",
     "suppressed",
     "clusters_total",
     "clusters",
