@@ -10,6 +10,7 @@ FacededupError                 exit code 1
 │   ├── PathNotFoundError      a given path does not exist
 │   ├── StoreNotFoundError     there is no store at the given place
 │   ├── NewerFormatError       the store was made by a later version
+│   ├── WrongKeyError          the store is encrypted, and its key is missing or another
 │   ├── SettingMismatchError   a setting differs from the one the store was made with
 │   ├── NoGpuError             a GPU was demanded and none is usable
 │   └── TooManyPairsError      the threshold would give more pairs than allowed
@@ -65,6 +66,10 @@ class StoreNotFoundError(UsageError):
 
 class NewerFormatError(UsageError):
     """The store was made by a later version of facededup."""
+
+
+class WrongKeyError(UsageError):
+    """The store is encrypted, and its key is missing or another."""
 
 
 class SettingMismatchError(UsageError):

@@ -181,6 +181,7 @@ class NewFile:
         Raises:
             OSError: It could not be written; the file of that name before is untouched.
         """
+        self._complete()
         self.check()
         disk.flush(self._file.fileno())
         self._file.close()
@@ -207,14 +208,7 @@ class NewFile:
     def readinto(self, buffer: bytearray) -> int:
         """Fills the whole buffer, with zeros where nothing was written."""
         view = memoryview(buffer).cast("B")
-        self._file.seek(self._position)
-        filled = 0
-        while filled < len(view):
-            count = self._file.readinto(view[filled:])
-            if not count:
-                view[filled:] = bytes(len(view) - filled)
-                break
-            filled += count
+        self._get(self._position, view)
         self._position += len(view)
         return len(view)
 
@@ -227,12 +221,8 @@ class NewFile:
     def write(self, data: bytes) -> int:
         """Always says that all was written."""
         view = memoryview(data).cast("B")
-        try:
-            if self._error is None:
-                self._file.seek(self._position)
-                write_all(self._file.fileno(), view)
-        except OSError as exc:
-            self._error = exc
+        with self._noting():
+            self._put(self._position, view)
         self._position += len(view)
         self._end = max(self._end, self._position)
         return len(view)
@@ -240,12 +230,39 @@ class NewFile:
     def truncate(self, size: int | None = None) -> int:
         """Always says that it was done."""
         self._end = self._position if size is None else size
-        try:
-            if self._error is None:
-                disk.truncate(self._file.fileno(), self._end)
-        except OSError as exc:
-            self._error = exc
+        with self._noting():
+            self._cut(self._end)
         return self._end
 
     def flush(self) -> None:
         """Nothing is buffered here; `publish` flushes to the disk."""
+
+    @contextmanager
+    def _noting(self) -> Iterator[None]:
+        """Keeps the first error of the block to itself; `_put` and `_cut` do nothing from then on."""
+        try:
+            yield
+        except OSError as exc:
+            self._error = self._error or exc
+
+    def _put(self, position: int, view: memoryview) -> None:
+        if self._error is None:
+            self._file.seek(position)
+            write_all(self._file.fileno(), view)
+
+    def _get(self, position: int, view: memoryview) -> None:
+        self._file.seek(position)
+        filled = 0
+        while filled < len(view):
+            count = self._file.readinto(view[filled:])
+            if not count:
+                view[filled:] = bytes(len(view) - filled)
+                break
+            filled += count
+
+    def _cut(self, size: int) -> None:
+        if self._error is None:
+            disk.truncate(self._file.fileno(), size)
+
+    def _complete(self) -> None:
+        """Writes what `publish` needs to be there."""

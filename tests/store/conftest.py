@@ -20,3 +20,13 @@ def store():
     memory = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
     with tempfile.TemporaryDirectory(dir=memory) as folder:
         yield Hdf5Store(os.path.join(folder, "s.h5"))
+
+
+@pytest.fixture(scope="session", autouse=True)
+def cheap_keys():
+    """scrypt is slow by design; what it costs is written in each file."""
+    from facededup.store import crypto
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(crypto, "SCRYPT_COST", 4)
+        yield

@@ -6,6 +6,7 @@ start("limited.py", STORE, "limit", BYTES) or start("limited.py", STORE, "user")
 import os
 import resource
 import signal
+import sys
 
 from committer import clusters, pairs
 from samples import FINGERPRINT, numbered
@@ -15,6 +16,7 @@ from facededup.store.hdf5 import Hdf5Store
 
 
 def limit(path, size):
+    sys.dont_write_bytecode = True  # Python would leave truncated files in its packages
     signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     resource.setrlimit(resource.RLIMIT_FSIZE, (int(size), int(size)))
     try:
