@@ -1,49 +1,49 @@
-"""The pipeline of `index`: walk, analyse in worker processes, embed in batches, commit.
+"""The pipeline of `index`: walk, have an executor analyse the images and embed the faces, commit.
 
-Workers decode, detect and align; this process embeds (in a thread of its own, so that the workers are never
-kept waiting) and is the only one to write to the store. What is committed is never computed again.
+This process is the only one to write to the store. What is committed is never computed again.
 """
 
 from __future__ import annotations
 
-import contextlib
 import os
 import time
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-
-import numpy as np
+from functools import partial
 
 from facededup.counting import count_faces, count_images
+from facededup.executor import Executor, LocalExecutor, OpenExecutor, Result, Work, open_local_encoder
 from facededup.identity import KnownImages, Relation, Twin
 from facededup.images.walk import FoundFile, ImageWalk, find_images, find_mount
 from facededup.interrupt import StopRequest
-from facededup.metrics import Metrics, note_children
+from facededup.metrics import Metrics
 from facededup.models.catalog import DEFAULT_MODEL
-from facededup.models.encoder import Encoder
 from facededup.progress import Progress
-from facededup.recipe import analysis_settings, choose_fingerprint, open_encoder
+from facededup.recipe import choose_fingerprint
 from facededup.results import IndexResult
 from facededup.settings import Settings
 from facededup.store.base import Batch, Content, Fingerprint, ImageRecord, Store, Writer
 from facededup.store.opener import open_store
-from facededup.types import Face, FileStat, Floats, Outcome, Pixels, Unencoded
-from facededup.workers.pool import Failure, Pool
-from facededup.workers.steps import Analyser, Analysis, ImageTask
+from facededup.types import FileStat, Floats, Outcome, Unencoded
+from facededup.workers.pool import Failure
+from facededup.workers.steps import Analysis, ImageTask
 
 MAX_PROBLEMS = 1000
 COMMIT_SECONDS = 1.0
 """What a power loss may cost; a commit takes some milliseconds."""
 COMMIT_IMAGES = 256
-WAITING_BATCHES = 2
-"""Batches that may wait for an encoder thread before the workers are held back; bounds the memory."""
 
 
 def index_images(
-    paths: Sequence[str], settings: Settings, metrics: Metrics, progress: Progress
+    paths: Sequence[str],
+    settings: Settings,
+    metrics: Metrics,
+    progress: Progress,
+    *,
+    open_executor: OpenExecutor | None = None,
 ) -> IndexResult:
     """Brings a store up to date with the images under some paths.
 
@@ -52,6 +52,7 @@ def index_images(
         settings: Of the run.
         metrics: Receives the timing.
         progress: Receives the advance.
+        open_executor: Gives the one that does the work; None for this machine's processes.
 
     Raises:
         PathNotFoundError: A path does not exist; nothing was done.
@@ -69,19 +70,17 @@ def index_images(
     # A model that cannot be opened must not leave a new store behind, nor a demand for a GPU pass unanswered.
     # The default one always opens: that is done beside the workers' start, when there is something to embed.
     is_default = (fingerprint.model, settings.engine) == (DEFAULT_MODEL, "auto")
-    encoder = _open(fingerprint, settings) if settings.gpu or (existing is None and not is_default) else None
+    if open_executor is None:
+        early = settings.gpu or (existing is None and not is_default)
+        encoder = open_local_encoder(fingerprint, settings) if early else None
+        open_executor = partial(LocalExecutor, encoder=encoder)
     with store.writer(fingerprint, reset=settings.reset) as writer:
-        run = _Run(writer, fingerprint, encoder, metrics, settings)
-        run.execute(walk, progress)
+        run = _Run(writer, fingerprint, store.location, metrics, settings)
+        run.execute(walk, progress, open_executor)
         writer.record({"last_run": run.summary()})
         closing = time.perf_counter()
     metrics.add({"store": time.perf_counter() - closing}, items=0)
     return _result(run, walk, store, fingerprint)
-
-
-def _open(fingerprint: Fingerprint, settings: Settings) -> Encoder:
-    # One thread a batch: where cores are free, whole batches run side by side, which needs no waiting.
-    return open_encoder(fingerprint, settings, threads=1)
 
 
 @dataclass(slots=True)
@@ -99,15 +98,15 @@ class _Tally:
 
 @dataclass(slots=True)
 class _Pending:
-    """Images on their way into one commit, with the chips still to be embedded."""
+    """Images on their way into one commit, with the faces still to be embedded."""
 
     images: list[ImageRecord] = field(default_factory=list)
     moved: list[tuple[bytes, bytes]] = field(default_factory=list)
     removed: list[bytes] = field(default_factory=list)
-    contents: list[tuple[bytes, tuple[Face, ...]]] = field(default_factory=list)
-    chips: list[Pixels] = field(default_factory=list)
+    contents: list[Analysis] = field(default_factory=list)
+    """New contents with faces."""
     count: int = 0
-    """Number of chips."""
+    """Number of faces."""
 
 
 class _Run:
@@ -117,13 +116,13 @@ class _Run:
         self,
         writer: Writer,
         fingerprint: Fingerprint,
-        encoder: Encoder | None,
+        location: str,
         metrics: Metrics,
         settings: Settings,
     ) -> None:
         self.writer = writer
         self.fingerprint = fingerprint
-        self.encoder = encoder
+        self.location = location
         self.metrics = metrics
         self.settings = settings
         self.known = KnownImages(writer.snapshot.images)
@@ -135,46 +134,39 @@ class _Run:
         self._ready: list[tuple[_Pending, Floats]] = []
         self._committed_at = time.monotonic()
 
-    def execute(self, walk: ImageWalk, progress: Progress) -> None:
+    def execute(self, walk: ImageWalk, progress: Progress, open_executor: OpenExecutor) -> None:
         """Everything from the walk to the last commit."""
         tasks = self._scan(walk, progress)
         if not tasks:
             return
-        analysis = analysis_settings(self.fingerprint, self.settings, known=self.known.prefixes)
-        processes = min(self.settings.processes or os.cpu_count() or 1, len(tasks))
-        memory = self.settings.worker_memory and self.settings.worker_memory * 1_000_000
         progress.start("index", len(tasks))
-        with (
-            Pool(Analyser, analysis, processes, timeout=self.settings.image_timeout, memory=memory) as pool,
-            contextlib.ExitStack() as stack,
-            StopRequest() as stop,
-        ):
-            encoder = self.encoder or _open(self.fingerprint, self.settings)
-            self._note_engine(encoder)
-            parallel = _parallel_batches(encoder)
-            threads = stack.enter_context(ThreadPoolExecutor(parallel, "encoder"))
+        with StopRequest() as stop, open_executor(self._work(len(tasks))) as executor:
             try:
-                for task, result in _until_stopped(self._analyses(pool, tasks), stop):
+                for task, result in _until_stopped(self._analyses(executor, tasks), stop):
                     self._take(task, result)
                     gathered = self._gathering
-                    if gathered.count >= encoder.batch_size or len(gathered.images) >= COMMIT_IMAGES:
-                        self._submit(threads, encoder)
-                    self._collect(parallel + WAITING_BATCHES)
+                    if gathered.count >= executor.batch_faces or len(gathered.images) >= COMMIT_IMAGES:
+                        self._submit(executor)
+                    self._collect(executor, executor.batches_ahead)
                     progress.advance()
-                    if self.tally.read % 64 == 1:
-                        note_children(pool.pids)
-                note_children(pool.pids)
             except KeyboardInterrupt:
                 self.interrupted = True
-            self._submit(threads, encoder)
-            self._collect(0)
-            self._commit()
+            self._submit(executor)
+            self._collect(executor, 0)
+            self._commit(executor)
         progress.finish()
 
-    def _note_engine(self, encoder: Encoder) -> None:
-        self.metrics.engine = encoder.engine.name
-        self.metrics.devices.update(decode="CPU", detect="CPU", align="CPU", embed=encoder.engine.device)
-        self.metrics.versions.update(encoder.engine.versions)
+    def _work(self, images: int) -> Work:
+        return Work(
+            fingerprint=self.fingerprint,
+            settings=self.settings,
+            metrics=self.metrics,
+            known=self.known.prefixes,
+            images=images,
+            store=self.location,
+            notes=self.writer.snapshot.info,
+            record=self.writer.record,
+        )
 
     def summary(self) -> dict[str, object]:
         """What `status` shows of this run."""
@@ -205,18 +197,16 @@ class _Run:
         progress.finish()
         return tasks
 
-    def _analyses(
-        self, pool: Pool[ImageTask, Analysis], tasks: Iterable[ImageTask]
-    ) -> Iterator[tuple[ImageTask, Analysis | Failure]]:
-        """The pool's results, those again that the pool took for known and the store does not hold."""
+    def _analyses(self, executor: Executor, tasks: Iterable[ImageTask]) -> Iterator[Result]:
+        """The executor's results, those again that it took for known and the store does not hold."""
         again: list[ImageTask] = []
-        for task, result in pool.run(tasks):
+        for task, result in executor.analyse(tasks):
             if isinstance(result, Analysis) and result.known and not self.known.has(result.digest):
                 again.append(ImageTask(task.path, task.root, force=True))
             else:
                 yield task, result
         if again:
-            yield from pool.run(again)
+            yield from executor.analyse(again)
 
     def _take(self, task: ImageTask, result: Analysis | Failure) -> None:
         """Counts one image and puts it into the batch being gathered."""
@@ -250,8 +240,7 @@ class _Run:
         self._put(task, record)
         self.known.add(record)
         if result.faces:
-            self._gathering.contents.append((result.digest, result.faces))
-            self._gathering.chips.append(result.chips)
+            self._gathering.contents.append(result)
             self._gathering.count += len(result.faces)
 
     def _failed(self, task: ImageTask, reason: str, stat: FileStat | None = None) -> ImageRecord:
@@ -304,14 +293,14 @@ class _Run:
             self._mounts[root] = os.fsencode(find_mount(root))
         return self._mounts[root]
 
-    def _submit(self, threads: ThreadPoolExecutor, encoder: Encoder) -> None:
-        """Hands the gathered batch to the encoder's threads."""
+    def _submit(self, executor: Executor) -> None:
+        """Hands the gathered batch over to be embedded."""
         if self._gathering.images:
-            future = threads.submit(_embed, encoder, self._gathering.chips)
+            future = executor.embed(self._gathering.contents)
             self._embedding.append((self._gathering, future))
             self._gathering = _Pending()
 
-    def _collect(self, waiting: int) -> None:
+    def _collect(self, executor: Executor, waiting: int) -> None:
         """Takes finished batches, in order, until at most `waiting` are left, and commits when it is time."""
         while self._embedding and (len(self._embedding) > waiting or self._embedding[0][1].done()):
             pending, future = self._embedding.popleft()
@@ -320,17 +309,18 @@ class _Run:
             self.tally.embedded += len(embeddings)
             self._ready.append((pending, embeddings))
         if self._ready and time.monotonic() - self._committed_at > COMMIT_SECONDS:
-            self._commit()
+            self._commit(executor)
 
-    def _commit(self) -> None:
+    def _commit(self, executor: Executor) -> None:
         if not self._ready:
             return
         contents = []
         for pending, embeddings in self._ready:
             start = 0
-            for digest, faces in pending.contents:
-                contents.append(Content(digest, faces, embeddings[start : start + len(faces)]))
-                start += len(faces)
+            for analysis in pending.contents:
+                stop = start + len(analysis.faces)
+                contents.append(Content(analysis.digest, analysis.faces, embeddings[start:stop]))
+                start = stop
         batch = Batch(
             images=tuple(record for pending, _ in self._ready for record in pending.images),
             contents=tuple(contents),
@@ -339,30 +329,12 @@ class _Run:
         )
         with self.metrics.timed("store", len(batch.images)):
             self.writer.commit(batch)
+        executor.committed(len(batch.images))
         self._ready.clear()
         self._committed_at = time.monotonic()
 
 
-def _parallel_batches(encoder: Encoder) -> int:
-    """Batches to run at once.
-
-    On CPU cores embedding is about half of all the work; with fewer threads than that the workers would
-    outrun it, and at the end, when they are done, one core would work alone.
-    """
-    return max(2, (os.cpu_count() or 1) // 2) if encoder.engine.runs_in_parallel else 1
-
-
-def _embed(encoder: Encoder, chips: list[Pixels]) -> tuple[Floats, float]:
-    """Embeddings and the seconds they took."""
-    started = time.perf_counter()
-    if not chips:
-        return np.empty((0, encoder.engine.model.dimension), np.float32), 0.0
-    return encoder.encode(np.concatenate(chips)), time.perf_counter() - started
-
-
-def _until_stopped(
-    results: Iterator[tuple[ImageTask, Analysis | Failure]], stop: StopRequest
-) -> Iterator[tuple[ImageTask, Analysis | Failure]]:
+def _until_stopped(results: Iterator[Result], stop: StopRequest) -> Iterator[Result]:
     """Yields results; Ctrl-C is let through only while waiting for the next one."""
     while True:
         with stop.interruptible():

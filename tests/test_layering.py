@@ -29,6 +29,7 @@ LAYERS = (
     "workers",
     "recipe",
     "calibration",
+    "executor",
     "interrupt",
     "identity",
     "listing",
