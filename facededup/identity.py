@@ -40,6 +40,7 @@ class Twin:
         reason: The content's.
         width: In pixels.
         height: In pixels.
+        phash: Its perceptual hash, 0 where unknown.
         old_path: For a move, where the image was.
     """
 
@@ -48,6 +49,7 @@ class Twin:
     reason: str
     width: int
     height: int
+    phash: int
     old_path: bytes = b""
 
 
@@ -117,7 +119,7 @@ class KnownImages:
         added = self._added.get(digest)
         if added is not None:
             relation = Relation.SAME if added.path == path else Relation.COPY
-            return Twin(relation, added.outcome, added.reason, added.width, added.height)
+            return Twin(relation, added.outcome, added.reason, added.width, added.height, added.phash)
         holders = self._find_holders(digest)
         if holders is None:
             return None
@@ -146,6 +148,7 @@ class KnownImages:
             table.reason[row],
             int(table.width[row]),
             int(table.height[row]),
+            int(table.phash[row]),
             table.path[row] if relation is Relation.MOVED else b"",
         )
 

@@ -279,6 +279,7 @@ class _Run:
                 unresolved=twin.relation is Relation.UNRESOLVED,
                 width=twin.width,
                 height=twin.height,
+                phash=twin.phash,
             ),
         )
 

@@ -94,7 +94,9 @@ def forget_images(
         chosen = _choose(images, paths, missing=missing, older_than=older_than)
         result = _count(writer.snapshot, chosen, location, dry_run=False)
         if len(chosen):
-            writer.commit(Batch(removed=tuple(images.path[row] for row in chosen.tolist())))
+            paths_gone = [images.path[row] for row in chosen.tolist()]
+            writer.forget_decisions(_contents_gone(writer.snapshot, chosen), paths_gone)
+            writer.commit(Batch(removed=tuple(paths_gone)))
             audit = {
                 "at": datetime.now(UTC).isoformat(timespec="seconds"),
                 "images": result.images,
@@ -189,6 +191,8 @@ def _rename(
                 unresolved=bool(images.unresolved[row]),
                 width=int(images.width[row]),
                 height=int(images.height[row]),
+                phash=int(images.phash[row]),
+                tags=images.tags[row],
             )
         )
     return tuple(moved), tuple(records), unchanged
@@ -239,6 +243,19 @@ def _choose(
         known = KnownImages(images)
         rows = {row for row in rows if known.is_gone(row)}
     return np.array(sorted(rows), np.int64)
+
+
+def _contents_gone(snapshot: Snapshot, removed: NDArray[np.int64]) -> set[bytes]:
+    """Contents that no image has any more once these rows are removed, also those they had long ago."""
+    images = snapshot.images
+    left = set(range(len(images))).difference(removed.tolist())
+    alive = {images.digest[row].tobytes() for row in left}
+    paths = {images.path[row] for row in removed.tolist()}
+    had = {images.digest[row].tobytes() for row in removed.tolist() if images.digest[row].any()}
+    for decision in snapshot.decisions():
+        had |= {decision.a.digest} if decision.a_path in paths else set()
+        had |= {decision.b.digest} if decision.b_path in paths else set()
+    return had - alive
 
 
 def _count(snapshot: Snapshot, chosen: NDArray[np.int64], location: str, *, dry_run: bool) -> ForgetResult:

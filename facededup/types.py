@@ -34,6 +34,25 @@ class Box:
 
 
 @dataclass(frozen=True, slots=True)
+class Quality:
+    """How good a picture of a face is; each part from 0 to 1, as docs/decisions.md defines them.
+
+    Attributes:
+        score: All of it in one number.
+        size: The distance between the eyes against what the model's input needs.
+        sharpness: Fine detail.
+        frontality: Turned to the camera.
+        brightness: Neither dark, nor bright, nor flat.
+    """
+
+    score: float
+    size: float
+    sharpness: float
+    frontality: float
+    brightness: float
+
+
+@dataclass(frozen=True, slots=True)
 class Face:
     """One detected face.
 
@@ -43,11 +62,13 @@ class Face:
         landmarks: Points (x, y) in pixels of the upright full-size image, five for dlib's detector
             (outer and inner corner of the eye on the right of the picture, outer and inner corner of the
             eye on the left, base of the nose), empty where a detector gives none.
+        quality: None where it was not measured.
     """
 
     box: Box
     confidence: float
     landmarks: tuple[tuple[float, float], ...] = ()
+    quality: Quality | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,6 +132,44 @@ class Cluster:
     mean_similarity: float | None = None
     medoid: FaceRef | None = None
     bridges: tuple[FaceRef, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class FaceKey:
+    """A face by what it is, not where: SHA-256 of its file's bytes (32), and its box."""
+
+    digest: bytes
+    box: Box
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Decision:
+    """What a person decided of two faces: one entry of a store's log.
+
+    Attributes:
+        a: One face.
+        b: The other.
+        verdict: `same`, `different`, `look-alike` (different people who look alike), `later`, or `undo`,
+            which takes back the latest decision on the pair.
+        who: Free text.
+        at: When, in seconds since 1970.
+        a_path: Where the image of `a` was then, as the file system's bytes; this and the rest only inform.
+        b_path: Likewise.
+        similarity: Of the pair then; not a number where it was not known, likewise the next.
+        cosine: Likewise.
+        model: The recognition model then.
+    """
+
+    a: FaceKey
+    b: FaceKey
+    verdict: str
+    who: str = ""
+    at: int = 0
+    a_path: bytes = b""
+    b_path: bytes = b""
+    similarity: float = float("nan")
+    cosine: float = float("nan")
+    model: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,7 +20,7 @@ from facededup.errors import DamagedStoreError, PathNotFoundError, StoreNotFound
 from facededup.store.base import Batch, Content
 from facededup.store.basefile import BLOCK
 from facededup.store.opener import open_store
-from facededup.types import Box, Face, Outcome
+from facededup.types import Box, Decision, Face, FaceKey, Outcome
 
 
 def run(*line):
@@ -199,15 +199,27 @@ def files_of(store):
 def test_forgotten_bytes_are_in_no_file(store, filled):
     vector = filled["/made/up/p4.jpg"].tobytes()
     key = digest_of(5)
+    with open_store(store).writer() as writer:
+        box = Box(0, 0, 8, 8)
+        replaced = bytes(range(32))
+        gone, stays, old = (FaceKey(content, box) for content in (key, digest_of(6), replaced))
+        writer.append_decisions(
+            [
+                Decision(a=gone, b=stays, verdict="same", who="Kim"),
+                Decision(a=stays, b=FaceKey(digest_of(7), box), verdict="same", a_path=b"/made/up/p4.jpg"),
+                Decision(a=old, b=stays, verdict="later", who="Lee", a_path=b"/made/up/p4.jpg"),
+            ]
+        )
     assert all(part in files_of(store) for part in (b"/made/up/p4.jpg", vector, key))
     result = facededup.forget(["/made/up/p4.jpg"], store=store)
     assert (result.images, result.faces, result.pairs, result.clusters) == (1, 1, 2, 1)
     raw = files_of(store)
-    assert not any(part in raw for part in (b"p4.jpg", vector, key))
+    assert not any(part in raw for part in (b"p4.jpg", vector, key, b"Kim", b"Lee", replaced))
     assert filled["/made/up/p5.jpg"].tobytes() in raw
     assert set(read(store)) == set(filled) - {"/made/up/p4.jpg"}
     assert facededup.verify(store=store).problems == ()
     with open_store(store).snapshot() as snapshot:
+        assert [decision.verdict for decision in snapshot.decisions()] == ["same"]
         (note,) = snapshot.info["forgotten"]
         assert {name: note[name] for name in ("images", "faces")} == {"images": 1, "faces": 1}
         assert set(note) == {"at", "images", "faces"}

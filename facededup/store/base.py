@@ -7,7 +7,7 @@ that findings outlive a moved file, a new run and a compaction.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from types import TracebackType
 from typing import Any, Protocol, Self
@@ -15,7 +15,7 @@ from typing import Any, Protocol, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from facededup.types import Face, FileStat, Floats, Outcome
+from facededup.types import Decision, Face, FileStat, Floats, Outcome
 
 FORMAT = 1
 DIGEST_BYTES = 32
@@ -66,6 +66,8 @@ class ImageRecord:
         unresolved: Same bytes as an older image whose root cannot be reached now: neither a move nor a copy.
         width: Of the upright image, in pixels; 0 where it could not be decoded.
         height: Likewise.
+        phash: Perceptual hash of the picture, 64 bits; 0 where it is not known.
+        tags: What a manifest says of the image, as a JSON object; "" for nothing.
     """
 
     path: bytes
@@ -79,6 +81,8 @@ class ImageRecord:
     unresolved: bool = False
     width: int = 0
     height: int = 0
+    phash: int = 0
+    tags: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,6 +136,8 @@ class ImageTable:
         width: int32.
         height: int32.
         indexed_at: int64, when the image got its id, in seconds since 1970; 0 where that is not known.
+        phash: uint64, 0 where unknown.
+        tags: JSON objects, "" for none.
         first: int64, the row of the first image with the same digest; its own row where it has no digest.
     """
 
@@ -151,6 +157,8 @@ class ImageTable:
     width: NDArray[np.int32]
     height: NDArray[np.int32]
     indexed_at: NDArray[np.int64]
+    phash: NDArray[np.uint64]
+    tags: list[str]
     first: NDArray[np.int64]
 
     def __len__(self) -> int:
@@ -168,6 +176,7 @@ class FaceTable:
         box: int32 (n, 4): x, y, w, h.
         confidence: float32.
         landmarks: float32 (n, 5, 2), NaN where the detector gives none.
+        quality: float32 (n, 5): score, size, sharpness, frontality, brightness; NaN where unknown.
     """
 
     id: NDArray[np.int64]
@@ -176,6 +185,7 @@ class FaceTable:
     box: NDArray[np.int32]
     confidence: NDArray[np.float32]
     landmarks: NDArray[np.float32]
+    quality: NDArray[np.float32]
 
     def __len__(self) -> int:
         return len(self.id)
@@ -303,6 +313,9 @@ class Snapshot(Protocol):
     def findings(self) -> Findings | None:
         """The last findings, None if there are none."""
 
+    def decisions(self) -> tuple[Decision, ...]:
+        """All decisions, undone ones and undoings included, in the order they were appended."""
+
     def __enter__(self) -> Self: ...
 
     def __exit__(
@@ -339,6 +352,24 @@ class Writer(Protocol):
 
     def record(self, info: Mapping[str, Any]) -> None:
         """Merges plain values into the store's `info`, durably."""
+
+    def append_decisions(self, decisions: Sequence[Decision]) -> None:
+        """Adds to the log of decisions, durably, all or none.
+
+        Raises:
+            StoreWriteError: They could not be written.
+            ValueError: A digest has not 32 bytes, a verdict is unknown or a path has a zero byte.
+        """
+
+    def forget_decisions(self, contents: Collection[bytes], paths: Collection[bytes]) -> None:
+        """Removes the decisions on faces of some contents, durably, and these paths from all others.
+
+        Their bytes are gone after `pack`.
+
+        Args:
+            contents: Digests.
+            paths: Of images.
+        """
 
     def write_findings(self) -> FindingsWriter:
         """Begins new findings; abandoned unless finished."""

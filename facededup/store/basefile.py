@@ -7,12 +7,12 @@
     /checksums       embeddings: CRC-32 of each block of 4,096 rows
     /findings        meta (attribute), pairs (a, b, cosine, new),
                      clusters (offsets, members, key, min_cosine, new)
-    /decisions       the analyst's
+    /decisions       one-dimensional columns, a row a decision
 
-Each column of /images, /roots, /faces and the clusters carries the CRC-32 of each 4,096 values as the
-attribute `crc32`; pairs have HDF5's own checksums, and so has the structure of the file (format 1.10). All
-texts have a fixed length: what HDF5 keeps of others has no checksum, and reading it when damaged can hang the
-library. A column that later versions of format 1 added may be missing; it then reads as zeros.
+Each column of /images, /roots, /faces, /decisions and the clusters carries the CRC-32 of each 4,096 values
+as the attribute `crc32`; pairs have HDF5's own checksums, and so has the structure of the file (format 1.10).
+All texts have a fixed length: what HDF5 keeps of others has no checksum, and reading it when damaged can hang
+the library. A column that later versions of format 1 added may be missing (see `tables.ADDED_COLUMNS`).
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from __future__ import annotations
 import json
 import os
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
@@ -32,16 +32,20 @@ from numpy.typing import NDArray
 
 from facededup.errors import DamagedStoreError, JobError, NewerFormatError, StoreNotFoundError, UsageError
 from facededup.store.base import DIGEST_BYTES, FORMAT, FaceTable, Fingerprint, ImageTable
+from facededup.store.decisions import decision_columns, read_decisions
 from facededup.store.files import NewFile
 from facededup.store.tables import (
     ADDED_COLUMNS,
     FACE_COLUMNS,
     IMAGE_COLUMNS,
-    encode_reason,
+    TEXT_COLUMNS,
+    decode_text,
+    encode_text,
     face_table,
     first_rows,
+    fixed_length,
 )
-from facededup.types import Array, Floats
+from facededup.types import Array, Decision, Floats
 
 BLOCK = 4096
 """Rows under one checksum."""
@@ -109,7 +113,7 @@ class BaseFile:
     def images(self) -> ImageTable:
         """All images."""
         with reading(self._path):
-            columns = {name: self._image_column(name) for name in IMAGE_COLUMNS}
+            columns = {name: self._column(f"images/{name}") for name in IMAGE_COLUMNS}
             digest = columns["digest"].view(np.uint8).reshape(-1, DIGEST_BYTES)
             root_paths, mounts = self._column("roots/path"), self._column("roots/mount")
             if len(columns["root"]) and not 0 <= columns["root"].min() <= columns["root"].max() < len(
@@ -119,9 +123,8 @@ class BaseFile:
             return ImageTable(
                 **{**columns, "digest": digest},
                 path=self._column("images/path").tolist(),
-                reason=[
-                    text.decode("utf-8", "surrogateescape") for text in self._column("images/reason").tolist()
-                ],
+                reason=list(map(decode_text, self._column("images/reason").tolist())),
+                tags=list(map(decode_text, self._column("images/tags").tolist())),
                 roots=list(zip(root_paths.tolist(), mounts.tolist(), strict=True)),
                 first=first_rows(digest),
             )
@@ -158,6 +161,12 @@ class BaseFile:
                         return rows[: stop - start]
             return np.asarray(self._embeddings[start:stop], np.float32)
 
+    def decisions(self) -> tuple[Decision, ...]:
+        """The decisions, in order."""
+        group = self.group("decisions")
+        with reading(self._path):
+            return read_decision_log(group)
+
     def group(self, name: str) -> h5py.Group | None:
         """The group `findings` or `decisions`, None where there is none."""
         with reading(self._path):
@@ -169,10 +178,9 @@ class BaseFile:
         self._file.close()
 
     def _refuse_misshapen(self) -> None:
-        columns = [name for name in (*IMAGE_COLUMNS, "path", "reason") if not self._is_older_than(name)]
-        images = {self._shape(f"images/{name}") for name in columns}
-        faces = {self._shape(f"faces/{name}") for name in (*FACE_COLUMNS, "image")}
-        roots = {self._shape(f"roots/{name}") for name in ("path", "mount")}
+        images = self._shapes("images", (*IMAGE_COLUMNS, *TEXT_COLUMNS))
+        faces = self._shapes("faces", (*FACE_COLUMNS, "image"))
+        roots = self._shapes("roots", ("path", "mount"))
         count = self._embeddings.shape[0]
         if (
             len(images) != 1
@@ -184,21 +192,25 @@ class BaseFile:
         if self._embeddings.shape != (count, self.header.fingerprint.dimension):
             raise ValueError("embeddings of another dimension")
 
-    def _shape(self, name: str) -> tuple[int, ...]:
+    def _shapes(self, group: str, names: Sequence[str]) -> set[tuple[int, ...]]:
         # A tenth of the time of h5py's objects, and this is asked of every column whenever a store is opened.
-        shape: tuple[int, ...] = h5py.h5d.open(self._file.id, name.encode()).shape
-        return shape
+        there = [name for name in (f"{group}/{name}" for name in names) if name not in self._absent]
+        return {h5py.h5d.open(self._file.id, name.encode()).shape for name in there}
 
-    def _image_column(self, name: str) -> Array:
-        if self._is_older_than(name):
-            return np.zeros(self._file["images/id"].shape, IMAGE_COLUMNS[name])
-        return self._column(f"images/{name}")
-
-    def _is_older_than(self, name: str) -> bool:
-        return name in ADDED_COLUMNS and name not in list(self._file["images"])
+    @cached_property
+    def _absent(self) -> frozenset[str]:
+        """The columns that came after this file was written."""
+        # `in` takes a group that is damaged for one that is not there.
+        there = {f"{group}/{name}" for group in ("images", "faces") for name in list(self._file[group])}
+        return frozenset(ADDED_COLUMNS) - there
 
     def _column(self, name: str) -> Array:
-        return read_column(self._file, name)
+        if name not in self._absent:
+            return read_column(self._file, name)
+        group, _, column = name.partition("/")
+        count = self._file[f"{group}/id"].shape[0]
+        kind = {**IMAGE_COLUMNS, **FACE_COLUMNS, "tags": "S1"}[column]
+        return np.full(count, ADDED_COLUMNS[name], kind)
 
 
 def read_header(path: str, file: h5py.File, *, with_info: bool = True) -> Header:
@@ -265,7 +277,7 @@ def write_base(
     images: ImageTable,
     faces: FaceTable,
     embeddings: Iterator[Floats],
-    decisions: h5py.Group | None,
+    decisions: Sequence[Decision],
 ) -> None:
     """Writes everything but the findings.
 
@@ -275,7 +287,7 @@ def write_base(
         images: All images.
         faces: All faces.
         embeddings: Their embeddings in blocks of `BLOCK` rows, the last one shorter.
-        decisions: Copied as it is; None for an empty group.
+        decisions: All decisions, in order.
     """
     file.attrs["format"] = FORMAT
     write_text(file, "uuid", header.uuid.hex())
@@ -290,23 +302,23 @@ def write_base(
         write_column(
             file, f"images/{name}", values.view(f"V{DIGEST_BYTES}").ravel() if name == "digest" else values
         )
-    write_column(file, "images/path", _strings(images.path))
-    write_column(file, "images/reason", _strings([encode_reason(text) for text in images.reason]))
-    write_column(file, "roots/path", _strings([path for path, _ in images.roots]))
-    write_column(file, "roots/mount", _strings([mount for _, mount in images.roots]))
+    write_column(file, "images/path", fixed_length(images.path))
+    write_column(file, "images/reason", fixed_length([encode_text(text) for text in images.reason]))
+    write_column(file, "images/tags", fixed_length([encode_text(text) for text in images.tags]))
+    write_column(file, "roots/path", fixed_length([path for path, _ in images.roots]))
+    write_column(file, "roots/mount", fixed_length([mount for _, mount in images.roots]))
 
     for k, name in enumerate("xywh"):
         write_column(file, f"faces/{name}", faces.box[:, k])
     for name in ("id", "image", "number", "confidence"):
         write_column(file, f"faces/{name}", getattr(faces, name))
-    points = FACE_COLUMNS["landmarks"]
-    write_column(file, "faces/landmarks", faces.landmarks, np.dtype(points))
+    for name in ("landmarks", "quality"):
+        write_column(file, f"faces/{name}", getattr(faces, name), np.dtype(FACE_COLUMNS[name]))
 
     _write_embeddings(file, len(faces), header.fingerprint.dimension, embeddings)
-    if decisions is not None:
-        decisions.file.copy(decisions, file, "decisions")
-    else:
-        file.create_group("decisions")
+    log = file.create_group("decisions")
+    for name, column in decision_columns(decisions).items() if decisions else ():
+        write_column(log, name, column, np.dtype((column.dtype, column.shape[1:])))
 
 
 def _write_embeddings(file: h5py.File, count: int, dimension: int, blocks: Iterator[Floats]) -> None:
@@ -321,9 +333,14 @@ def _write_embeddings(file: h5py.File, count: int, dimension: int, blocks: Itera
     file.create_dataset("checksums/embeddings", data=np.array(checksums, "<u4"))
 
 
-def _strings(values: list[bytes]) -> NDArray[np.bytes_]:
-    """As an array, padded with zero bytes to the length of the longest."""
-    return np.array(values, f"S{max(map(len, values), default=0) or 1}")
+def read_decision_log(group: h5py.Group | None) -> tuple[Decision, ...]:
+    """The decisions in the group that `write_base` wrote; none where it is missing or empty.
+
+    Raises:
+        Exception: Whatever h5py raises on a damaged file; wrap the call in `reading`.
+    """
+    names = [] if group is None else list(group)
+    return read_decisions({name: read_column(group, name) for name in names}) if names else ()
 
 
 def read_text(group: h5py.Group, name: str) -> str:

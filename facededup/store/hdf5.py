@@ -12,7 +12,7 @@ import json
 import os
 import time
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing, suppress
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -23,24 +23,28 @@ from typing import Any, Self
 import h5py
 import numpy as np
 
-from facededup.errors import DamagedStoreError, FacededupError, JobError
+from facededup.errors import DamagedStoreError, FacededupError, JobError, NewerFormatError
 from facededup.store.base import Batch, FaceTable, Fingerprint, ImageTable, Repair
 from facededup.store.basefile import BLOCK, BaseFile, Header, new_file, refuse_unreadable, write_base
+from facededup.store.decisions import decision_columns, pack_forgotten
 from facededup.store.files import NewFile, flush_folder, remove, writing
 from facededup.store.findings import Hdf5Findings, Hdf5FindingsWriter, copy_living
 from facededup.store.journal import (
     BATCH,
+    DECISIONS,
     DROP_FINDINGS,
+    FORGET_DECISIONS,
     INFO,
     Journal,
     JournalReader,
+    Record,
     pack_arrays,
 )
 from facededup.store.lock import StoreLock
 from facededup.store.migrate import upgrade
-from facededup.store.replay import Replay
+from facededup.store.replay import Replay, replay_decisions
 from facededup.store.tables import batch_arrays, empty_tables
-from facededup.types import Floats
+from facededup.types import Decision, Floats
 
 _ATTEMPTS = 3
 _LARGE_STORE = 64 << 20
@@ -67,7 +71,8 @@ class Hdf5Snapshot:
         self._base, self.journal = _open_pair(path)
         self._info = dict(self._base.header.info)
         self._has_findings = True
-        self._batches = []
+        self._batches: list[Record] = []
+        self._on_decisions: list[Record] = []
         if self.journal is None:
             return
         for record in self.journal.records:
@@ -77,6 +82,13 @@ class Hdf5Snapshot:
                 self._info.update(json.loads(self.journal.payload(record)))
             elif record.kind == DROP_FINDINGS:
                 self._has_findings = False
+            elif record.kind in (DECISIONS, FORGET_DECISIONS):
+                self._on_decisions.append(record)
+            else:
+                self.close()
+                raise NewerFormatError(
+                    f"the journal of {path!r} was written by a later version of facededup; update facededup"
+                )
 
     @property
     def header(self) -> Header:
@@ -137,9 +149,10 @@ class Hdf5Snapshot:
         """The HDF5 group of the findings, None if there are none."""
         return self._base.group("findings") if self._has_findings else None
 
-    def decisions_group(self) -> h5py.Group | None:
-        """The HDF5 group of the decisions."""
-        return self._base.group("decisions")
+    def decisions(self) -> tuple[Decision, ...]:
+        """See `base.Snapshot`."""
+        below = self._base.decisions()
+        return replay_decisions(below, self.journal, self._on_decisions) if self.journal else below
 
     def close(self) -> None:
         """Lets the files go."""
@@ -206,6 +219,15 @@ class Hdf5Writer:
     def record(self, info: Mapping[str, Any]) -> None:
         """See `base.Writer`."""
         self._journal.append(INFO, json.dumps(dict(info)).encode())
+
+    def append_decisions(self, decisions: Sequence[Decision]) -> None:
+        """See `base.Writer`."""
+        if decisions:
+            self._journal.append(DECISIONS, pack_arrays(decision_columns(decisions)))
+
+    def forget_decisions(self, contents: Collection[bytes], paths: Collection[bytes]) -> None:
+        """See `base.Writer`."""
+        self._journal.append(FORGET_DECISIONS, pack_forgotten(contents, paths))
 
     def write_findings(self) -> Hdf5FindingsWriter:
         """See `base.Writer`."""
@@ -282,7 +304,7 @@ class Hdf5Writer:
                 "or remove the journal"
             )
         now = datetime.now(UTC).isoformat(timespec="seconds")
-        self._write_empty(Header(uuid.uuid4().bytes, 0, fingerprint, {"created": now}, 0, 0), None)
+        self._write_empty(Header(uuid.uuid4().bytes, 0, fingerprint, {"created": now}, 0, 0), ())
 
     def _empty(self, fingerprint: Fingerprint | None) -> None:
         with Hdf5Snapshot(self._path) as old:
@@ -294,9 +316,9 @@ class Hdf5Writer:
                 next_image_id=old.next_image_id,
                 next_face_id=old.next_face_id,
             )
-            self._write_empty(header, old.decisions_group())
+            self._write_empty(header, old.decisions())
 
-    def _write_empty(self, header: Header, decisions: h5py.Group | None) -> None:
+    def _write_empty(self, header: Header, decisions: Sequence[Decision]) -> None:
         with writing(self._path):
             target = NewFile(self._path + ".new", self._path)
         try:
@@ -327,7 +349,7 @@ class Hdf5Writer:
                         images=now.images,
                         faces=now.faces,
                         embeddings=_checking(target, now.embedding_blocks()),
-                        decisions=now.decisions_group(),
+                        decisions=now.decisions(),
                     )
                     file.close()
             with writing(self._path):

@@ -28,7 +28,7 @@ def check(path: str) -> list[str]:
     problems: list[str] = []
     try:
         with Hdf5Snapshot(path) as snapshot:
-            for look in (_images, _faces, _embeddings, _findings):
+            for look in (_images, _faces, _embeddings, _findings, _decisions):
                 try:
                     problems.extend(look(snapshot))
                 except DamagedStoreError as exc:
@@ -88,3 +88,8 @@ def _findings(snapshot: Hdf5Snapshot) -> Iterator[str]:
     members = findings.clusters.members
     if len(members) and not 0 <= members.min() <= members.max() < snapshot.next_face_id:
         yield "findings: a cluster has a face that never was"
+
+
+def _decisions(snapshot: Hdf5Snapshot) -> Iterator[str]:
+    snapshot.decisions()  # compares the checksums, and refuses what is no decision
+    return iter(())

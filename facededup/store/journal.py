@@ -30,6 +30,8 @@ from facededup.types import Array
 BATCH = 1
 INFO = 2
 DROP_FINDINGS = 3
+DECISIONS = 4
+FORGET_DECISIONS = 5
 
 _MAGIC = b"FDJRNL\r\n"
 _HEADER = struct.Struct("<8sIQ16sI")

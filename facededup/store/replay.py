@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Protocol
 
 import numpy as np
@@ -11,9 +11,10 @@ from numpy.typing import NDArray
 
 from facededup.store.base import FaceTable, ImageTable
 from facededup.store.basefile import BLOCK, Header
-from facededup.store.journal import JournalReader, Record, unpack_arrays
+from facededup.store.decisions import forget, read_decisions
+from facededup.store.journal import DECISIONS, JournalReader, Record, unpack_arrays
 from facededup.store.tables import Tables
-from facededup.types import Floats
+from facededup.types import Decision, Floats
 
 _SLAB = 16 * BLOCK
 """Rows read at a time where some of them are gone."""
@@ -103,3 +104,17 @@ class Replay:
         assert self._journal is not None
         data = self._journal.read(self._offsets[batch], count * dimension * 4)
         return np.frombuffer(data, "<f4").reshape(count, dimension)
+
+
+def replay_decisions(
+    below: Iterable[Decision], journal: JournalReader, records: Iterable[Record]
+) -> tuple[Decision, ...]:
+    """The decisions of the file below a journal, with what some of its records do to them."""
+    found = list(below)
+    for record in records:
+        payload = journal.payload(record)
+        if record.kind == DECISIONS:
+            found += read_decisions(unpack_arrays(payload))
+        else:
+            found = forget(found, payload)
+    return tuple(found)

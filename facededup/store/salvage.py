@@ -27,6 +27,7 @@ from facededup.store.basefile import (
     new_file,
     read_block,
     read_column,
+    read_decision_log,
     read_header,
     read_text,
     reading,
@@ -35,15 +36,25 @@ from facededup.store.basefile import (
 )
 from facededup.store.files import NewFile, disk, flush_folder, remove, writing
 from facededup.store.findings import Hdf5Findings
-from facededup.store.journal import BATCH, DROP_FINDINGS, INFO, RescuedJournal
+from facededup.store.journal import BATCH, DECISIONS, DROP_FINDINGS, FORGET_DECISIONS, INFO, RescuedJournal
 from facededup.store.lock import StoreLock
-from facededup.store.replay import Replay
-from facededup.store.tables import ADDED_COLUMNS, FACE_COLUMNS, IMAGE_COLUMNS, face_table, first_rows
-from facededup.types import Array, Floats, Outcome
+from facededup.store.replay import Replay, replay_decisions
+from facededup.store.tables import (
+    ADDED_COLUMNS,
+    FACE_COLUMNS,
+    IMAGE_COLUMNS,
+    TEXT_COLUMNS,
+    decode_text,
+    face_table,
+    first_rows,
+)
+from facededup.types import Array, Decision, Floats, Outcome
 
 LOST = "its faces were lost in a damaged store; index it again"
 _REPLACEABLE = frozenset(IMAGE_COLUMNS) - {"id", "digest", "outcome", "retry"}
 """Columns that may be lost: the next run looks at the file again, and its embedding stays."""
+_ADDED = frozenset(name.partition("/")[2] for name in ADDED_COLUMNS)
+"""Columns that may be missing, and whose loss asks for nothing."""
 _PAIRS = 1 << 20
 
 
@@ -97,7 +108,7 @@ class SalvagedFile:
             raise DamagedStoreError(
                 f"nothing of {path!r} can be read any more: restore it from a backup, or index anew"
             ) from exc
-        columns, sound = self._read("images", [*IMAGE_COLUMNS, "path", "reason"])
+        columns, sound = self._read("images", [*IMAGE_COLUMNS, *TEXT_COLUMNS])
         self._count = len(sound["path"])
         named = np.flatnonzero(sound["path"] & sound["id"])
         self.rows_lost = self._count - len(named)
@@ -150,9 +161,9 @@ class SalvagedFile:
 
     def _read_column(self, name: str, count: int) -> tuple[Array, NDArray[np.bool_]]:
         group, _, column = name.rpartition("/")
-        kinds: Mapping[str, Any] = {**IMAGE_COLUMNS, **FACE_COLUMNS, "path": object, "reason": object}
+        kinds: Mapping[str, Any] = {**IMAGE_COLUMNS, **FACE_COLUMNS, **dict.fromkeys(TEXT_COLUMNS, object)}
         kind = np.dtype("<i8" if (group, column) == ("faces", "image") else kinds[column])
-        values = np.zeros(count, kind)
+        values = np.full(count, ADDED_COLUMNS.get(name, 0), kind)
         sound = np.zeros(count, np.bool_)
         if self._length(name) == count:
             for block in range(-(-count // BLOCK)):
@@ -179,16 +190,14 @@ class SalvagedFile:
         damaged = ~(sound["digest"] & sound["outcome"])[rows]
         # An image with faces needs no reason.
         damaged |= (values["outcome"] != Outcome.OK.value) & ~(sound["reason"] & sound["retry"])[rows]
-        stat = np.all([sound[name][rows] for name in _REPLACEABLE - ADDED_COLUMNS], axis=0)
+        stat = np.all([sound[name][rows] for name in _REPLACEABLE - _ADDED], axis=0)
         values["size"][~stat] = -1  # no file has it
         digest = np.ascontiguousarray(values["digest"]).view(np.uint8).reshape(-1, DIGEST_BYTES)
         table = ImageTable(
             **{**values, "digest": digest},
             path=columns["path"][rows].tolist(),
-            reason=[
-                text.decode("utf-8", "surrogateescape") if text else ""
-                for text in columns["reason"][rows].tolist()
-            ],
+            reason=[decode_text(text or b"") for text in columns["reason"][rows].tolist()],
+            tags=[decode_text(text) for text in columns["tags"][rows].tolist()],
             roots=[*roots, unknown],
             first=first_rows(digest),
         )
@@ -197,7 +206,8 @@ class SalvagedFile:
     def _keep_faces(self, named: NDArray[np.intp]) -> NDArray[np.intp]:
         """Makes `faces` of the contents that are whole; the rows of their embeddings."""
         columns, sound = self._read("faces", [*FACE_COLUMNS, "image"])
-        intact = np.all(list(sound.values()), axis=0) & self._sound_embeddings(len(columns["id"]))
+        needed = [sound[name] for name in sound if name not in _ADDED]
+        intact = np.all(needed, axis=0) & self._sound_embeddings(len(columns["id"]))
         row_of = np.full(self._count + 1, -1)
         row_of[named] = np.arange(len(named))
         image = row_of[np.clip(columns["image"], -1, self._count)]
@@ -279,7 +289,11 @@ def _rewrite(path: str, base: SalvagedFile, journal: RescuedJournal | None) -> R
     dropped = any(record.kind == DROP_FINDINGS for record in records)
     unharmed = not (dropped or base.faces_lost or base.rows_lost)
     findings = base.file["findings"] if unharmed and _are_findings_sound(base) else None
-    decisions = _sound_decisions(base)
+    kept = _sound_decisions(base)
+    decisions = kept or ()
+    if journal is not None:
+        log = (record for record in records if record.kind in (DECISIONS, FORGET_DECISIONS))
+        decisions = replay_decisions(decisions, journal, log)
     info = base.info()
     for record in records:
         if journal is not None and record.kind == INFO:
@@ -315,7 +329,7 @@ def _rewrite(path: str, base: SalvagedFile, journal: RescuedJournal | None) -> R
         nameless=base.rows_lost,
         gaps=0 if journal is None else journal.gaps,
         findings_kept=findings is not None or dropped or not base.had("findings"),
-        decisions_kept=decisions is not None or not base.had("decisions"),
+        decisions_kept=kept is not None,
         kept_as=kept_as,
     )
 
@@ -330,13 +344,11 @@ def _are_findings_sound(base: SalvagedFile) -> bool:
         return False
 
 
-def _sound_decisions(base: SalvagedFile) -> h5py.Group | None:
+def _sound_decisions(base: SalvagedFile) -> tuple[Decision, ...] | None:
     try:
-        group = base.file["decisions"]
-        group.visititems(lambda _, item: item[:] is None if isinstance(item, h5py.Dataset) else None)
+        return read_decision_log(base.file["decisions"] if base.had("decisions") else None)
     except Exception:  # h5py raises nearly anything on a damaged file
         return None
-    return group
 
 
 def _keep(path: str) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import astuple
 from typing import Any
 
 import numpy as np
@@ -30,9 +31,9 @@ IMAGE_COLUMNS: dict[str, Any] = {
     "width": "<i4",
     "height": "<i4",
     "indexed_at": "<i8",
+    "phash": "<u8",
 }
-ADDED_COLUMNS = frozenset({"indexed_at"})
-"""Columns that a file or journal of the first days of format 1 lacks; they read as zeros."""
+TEXT_COLUMNS = ("path", "reason", "tags")
 FACE_COLUMNS: dict[str, Any] = {
     "id": "<i8",
     "number": "<i4",
@@ -42,7 +43,15 @@ FACE_COLUMNS: dict[str, Any] = {
     "h": "<i4",
     "confidence": "<f4",
     "landmarks": ("<f4", (POINTS, 2)),
+    "quality": ("<f4", (5,)),
 }
+ADDED_COLUMNS: dict[str, Any] = {
+    "images/indexed_at": 0,
+    "images/phash": 0,
+    "images/tags": b"",
+    "faces/quality": np.nan,
+}
+"""Columns that a file or journal of the first days of format 1 lacks, and what they then hold."""
 _BOX = ("x", "y", "w", "h")
 _NORM_TOLERANCE = 1e-3
 
@@ -68,7 +77,8 @@ def batch_arrays(batch: Batch, dimension: int) -> dict[str, Array]:
         **_strings("root.path", [path for path, _ in roots]),
         **_strings("root.mount", [mount for _, mount in roots]),
         **_strings("image.path", [image.path for image in images]),
-        **_strings("image.reason", [encode_reason(image.reason) for image in images]),
+        **_strings("image.reason", [encode_text(image.reason) for image in images]),
+        **_strings("image.tags", [encode_text(image.tags) for image in images]),
     }
     place = {root: k for k, root in enumerate(roots)}
     rows = [_image_row(image, place[image.root, image.mount]) for image in images]
@@ -104,9 +114,19 @@ def _validate_embeddings(content: Content, dimension: int) -> None:
         raise ValueError("the embeddings are not L2-normalised")
 
 
-def encode_reason(text: str) -> bytes:
-    """A sentence as bytes; HDF5 strings end at a zero byte."""
+def encode_text(text: str) -> bytes:
+    """A text as bytes; HDF5 strings end at a zero byte."""
     return text.replace("\0", "").encode("utf-8", "surrogateescape")
+
+
+def decode_text(text: bytes) -> str:
+    """What `encode_text` was given."""
+    return text.decode("utf-8", "surrogateescape")
+
+
+def fixed_length(values: Sequence[bytes]) -> NDArray[np.bytes_]:
+    """As an array, padded with zero bytes to the length of the longest."""
+    return np.array(values, f"S{max(map(len, values), default=0) or 1}")
 
 
 def _image_row(image: ImageRecord, root: int) -> tuple[Any, ...]:
@@ -124,6 +144,7 @@ def _image_row(image: ImageRecord, root: int) -> tuple[Any, ...]:
         image.width,
         image.height,
         int(time.time()),
+        image.phash,
     )
 
 
@@ -133,7 +154,8 @@ def _face_row(number: int, face: Face) -> tuple[Any, ...]:
     if given:
         points[: len(given)] = given
     box = face.box
-    return (0, number, box.x, box.y, box.w, box.h, face.confidence, points)
+    quality = (np.nan,) * 5 if face.quality is None else astuple(face.quality)
+    return (0, number, box.x, box.y, box.w, box.h, face.confidence, points, quality)
 
 
 def _columns(prefix: str, columns: Mapping[str, Any], rows: list[tuple[Any, ...]]) -> dict[str, Array]:
@@ -216,6 +238,7 @@ class Tables:
         self._live = bytearray(b"\1" * len(images))
         self._paths = list(images.path)
         self._reasons = list(images.reason)
+        self._tags = list(images.tags)
         self._digests = _cut_digests(images.digest)
         self._roots = list(images.roots)
         self._root_numbers = {root: k for k, root in enumerate(self._roots)}
@@ -263,6 +286,7 @@ class Tables:
             path=[self._paths[row] for row in rows],
             roots=[self._roots[k] for k in used.tolist()],
             reason=[self._reasons[row] for row in rows],
+            tags=[self._tags[row] for row in rows],
             first=first_rows(columns["digest"]),
         )
 
@@ -315,8 +339,10 @@ class Tables:
         contents = len(self._contents) - sum(taken) + np.arange(sum(taken))
         added = self._faces.grow(len(chosen))
         for name in FACE_COLUMNS:
-            if name != "id":
+            if f"face.{name}" in batch:
                 self._faces[name][added] = batch[f"face.{name}"][chosen]
+            elif name != "id":
+                self._faces[name][added] = ADDED_COLUMNS[f"faces/{name}"]
         self._faces["id"][added] = self.next_face_id + np.arange(len(chosen))
         self._faces["content"][added] = np.repeat(contents, counts[np.array(taken, np.bool_)])
         self._faces["source"][added] = self._sources + chosen
@@ -327,14 +353,14 @@ class Tables:
     def _put_images(self, batch: Mapping[str, Array]) -> None:
         rows = []
         digests = _cut_digests(batch["image.digest"])
-        for path, digest, reason in zip(
-            _split(batch, "image.path"), digests, _split(batch, "image.reason"), strict=True
-        ):
+        names, reasons = _split(batch, "image.path"), _split(batch, "image.reason")
+        tags = _split(batch, "image.tags") if "image.tags.bytes" in batch else [b""] * len(names)
+        for path, digest, reason, tag in zip(names, digests, reasons, tags, strict=True):
             row = self._row_of.get(path)
             if row is None or self._digests[row] != digest:
                 self._drop_image(path)
                 row = self._append_image(path, digest)
-            self._reasons[row] = reason.decode("utf-8", "surrogateescape")
+            self._reasons[row], self._tags[row] = decode_text(reason), decode_text(tag)
             rows.append(row)
         added = self._images.grow(len(self._paths) - self._images.count)
         ids = self.next_image_id + np.arange(added.stop - added.start)
@@ -343,7 +369,8 @@ class Tables:
         place = np.array(rows, np.int64)
         for name in IMAGE_COLUMNS:
             if name not in ("id", "root", "digest", "indexed_at"):
-                self._images[name][place] = batch[f"image.{name}"]
+                added_later = ADDED_COLUMNS.get(f"images/{name}")
+                self._images[name][place] = batch.get(f"image.{name}", added_later)
         # An image that is put again keeps its first time, like its id.
         if "image.indexed_at" in batch and len(ids):
             fresh = place >= added.start
@@ -357,6 +384,7 @@ class Tables:
         self._paths.append(path)
         self._digests.append(digest)
         self._reasons.append("")
+        self._tags.append("")
         self._uses[digest] += 1
         return row
 
@@ -376,7 +404,7 @@ def empty_tables() -> tuple[ImageTable, FaceTable]:
     images["digest"] = _as_bytes(images["digest"])
     faces = np.empty(0, _row_type({**FACE_COLUMNS, "image": "<i8"}))
     return (
-        ImageTable(**images, path=[], roots=[], reason=[], first=np.empty(0, np.int64)),
+        ImageTable(**images, path=[], roots=[], reason=[], tags=[], first=np.empty(0, np.int64)),
         face_table({name: faces[name] for name in faces.dtype.names or ()}),
     )
 
@@ -411,4 +439,5 @@ def face_table(columns: Mapping[str, Array]) -> FaceTable:
         box=np.stack([columns[name] for name in _BOX], axis=1),
         confidence=columns["confidence"],
         landmarks=columns["landmarks"],
+        quality=columns["quality"],
     )

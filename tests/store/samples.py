@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from facededup.store.base import Batch, Content, Fingerprint, ImageRecord
-from facededup.types import Box, Face, FileStat, Outcome
+from facededup.types import Box, Decision, Face, FaceKey, FileStat, Outcome, Quality
 
 DIMENSION = 8
 FINGERPRINT = Fingerprint("Dlib", "dlib/1", DIMENSION, "dlib", "chip", False, "all")
@@ -22,7 +22,11 @@ def content(key, faces=1):
     vectors = rng.standard_normal((faces, DIMENSION)).astype(np.float32)
     vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
     points = tuple((float(k), float(k) + 0.5) for k in range(5))
-    found = tuple(Face(Box(-3 + k, 5, 40, 41), 0.5 + k, points if k % 2 == 0 else ()) for k in range(faces))
+    quality = Quality(0.5, 0.25, 0.75, 1.0, 0.0)
+    found = tuple(
+        Face(Box(-3 + k, 5, 40, 41), 0.5 + k, points if k % 2 == 0 else (), quality if k % 2 == 0 else None)
+        for k in range(faces)
+    )
     return Content(digest(key), found, vectors)
 
 
@@ -48,6 +52,21 @@ def numbered(number, images=3):
         images=tuple(image(b"/pictures/" + name.encode(), name) for name in names),
         contents=tuple(content(name) for name in names),
     )
+
+
+def decided(a, b, verdict="different", **others):
+    """A decision on the first faces of two contents; `others` replace what it says besides."""
+    said = {
+        "who": "Zo\u00eb \udcff",
+        "at": 1_700_000_000,
+        "a_path": f"/pictures/{a}".encode() + b"\xff",
+        "b_path": f"/pictures/{b}".encode(),
+        "similarity": 0.5,
+        "cosine": 0.94,
+        "model": "Dlib",
+    }
+    left, right = FaceKey(digest(a), Box(-3, 5, 40, 41)), FaceKey(digest(b), Box(-3, 5, 40, 41))
+    return Decision(a=left, b=right, verdict=verdict, **{**said, **others})
 
 
 @dataclass
@@ -96,6 +115,7 @@ class Model:
             assert table.reason[k] == record.reason
             assert (table.retry[k], table.unresolved[k]) == (record.retry, record.unresolved)
             assert (table.width[k], table.height[k]) == (record.width, record.height)
+            assert (table.phash[k], table.tags[k]) == (record.phash, record.tags)
             assert table.first[k] == (digests.index(record.digest) if record.digest else k)
         owned = sorted((start, item) for start, item in self.contents.values() if item.faces)
         expected = [(start + k, k, item) for start, item in owned for k in range(len(item.faces))]
@@ -111,4 +131,6 @@ class Model:
             assert np.isnan(faces.landmarks[row]).all() == (not face.landmarks)
             if face.landmarks:
                 assert faces.landmarks[row].tolist() == [list(point) for point in face.landmarks]
+            known = (0.5, 0.25, 0.75, 1.0, 0.0) if face.quality else (np.nan,) * 5
+            assert np.array_equal(faces.quality[row], np.float32(known), equal_nan=True)
             assert np.array_equal(vectors[row], item.embeddings[k])

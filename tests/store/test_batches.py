@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from samples import DIMENSION, FINGERPRINT, Model, content, digest, image, numbered
+from samples import DIMENSION, FINGERPRINT, Model, content, decided, digest, image, numbered
 
 from facededup.store.base import Batch, Content
 from facededup.store.hdf5 import Hdf5Store
@@ -28,6 +28,8 @@ IMAGES = st.builds(
     reason=st.sampled_from(["", "it is cut off", "caf\u00e9 \udcff"]),
     retry=st.booleans(),
     unresolved=st.booleans(),
+    phash=st.sampled_from([0, 1, 2**63 + 5]),
+    tags=st.sampled_from(["", '{"site": "caf\u00e9"}']),
 )
 BATCHES = st.builds(
     Batch,
@@ -140,8 +142,7 @@ def test_info_is_merged_and_kept(store):
 def test_reset_drops_all_but_decisions_and_ids(store):
     with store.writer(FINGERPRINT) as writer:
         writer.commit(numbered(0))
-    with h5py.File(store.path, "r+") as file:
-        file["decisions/kept"] = [1, 2, 3]
+        writer.append_decisions([decided("one", "two")])
     other = FINGERPRINT.__class__(**{**FINGERPRINT.to_dict(), "model": "ArcFace"})
     with store.writer(other, reset=True) as writer:
         assert len(writer.snapshot.images) == len(writer.snapshot.faces) == 0
@@ -149,7 +150,7 @@ def test_reset_drops_all_but_decisions_and_ids(store):
     with store.snapshot() as snapshot:
         assert snapshot.fingerprint == other
         assert snapshot.images.id.tolist() == snapshot.faces.id.tolist() == [3, 4, 5]
-        assert snapshot.decisions_group()["kept"][:].tolist() == [1, 2, 3]
+        assert snapshot.decisions() == (decided("one", "two"),)
 
 
 def test_any_hdf5_tool_can_read_it(store):

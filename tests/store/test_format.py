@@ -7,14 +7,16 @@ from pathlib import Path
 import h5py
 import numpy as np
 import pytest
-from synthetic import add_images
+from synthetic import add_images, digest_of, record
 
 import facededup
 from facededup.errors import DamagedStoreError, NewerFormatError, UsageError
 from facededup.store import basefile, migrate
-from facededup.store.base import Batch
+from facededup.store.base import Batch, Content
 from facededup.store.hdf5 import Hdf5Store
-from facededup.types import Outcome
+from facededup.store.journal import BATCH, pack_arrays
+from facededup.store.tables import batch_arrays
+from facededup.types import Box, Face, Outcome
 
 FIRST = Path(__file__).parent.parent / "data" / "store_v1.h5"
 
@@ -70,6 +72,54 @@ def test_a_file_of_the_first_days_has_no_times(old):
         writer.pack()
     with h5py.File(old.path) as file:
         assert file["images/indexed_at"][:].tolist() == [0] * 5
+
+
+def test_what_came_later_is_unknown_in_an_older_file(old):
+    later = ("images/phash", "images/tags", "faces/quality")
+    with h5py.File(old.path) as file:
+        assert not any(name in file for name in later)
+    with old.snapshot() as snapshot:
+        assert snapshot.images.phash.tolist() == [0] * 5
+        assert snapshot.images.tags == [""] * 5
+        assert snapshot.faces.quality.shape == (3, 5)
+        assert np.isnan(snapshot.faces.quality).all()
+        assert snapshot.decisions() == ()
+    with old.writer() as writer:
+        writer.pack()
+    assert old.check() == []
+    with h5py.File(old.path) as file:
+        assert all(name in file for name in later)
+    with old.snapshot() as snapshot:
+        assert np.isnan(snapshot.faces.quality).all()
+        assert snapshot.images.tags == [""] * 5
+
+
+def test_an_older_journal_lacks_what_came_later(old):
+    """One that was not folded when facededup was updated."""
+    vector = np.eye(1, 128, dtype=np.float32)
+    batch = Batch(
+        images=(record(b"/registry/new.jpg", digest_of(9)),),
+        contents=(Content(digest_of(9), (Face(Box(0, 0, 8, 8), 1.0),), vector),),
+    )
+    later = ("image.phash", "image.tags.bytes", "image.tags.lengths", "image.indexed_at", "face.quality")
+    arrays = batch_arrays(batch, 128)
+    with old.writer() as writer:
+        older = {name: array for name, array in arrays.items() if name not in later}
+        assert len(older) == len(arrays) - len(later)
+        writer._journal.append(BATCH, pack_arrays(older))
+        with old.snapshot() as snapshot:
+            assert snapshot.images.path[-1] == b"/registry/new.jpg"
+            assert (snapshot.images.phash[-1], snapshot.images.tags[-1]) == (0, "")
+            assert snapshot.images.indexed_at[-1] == 0
+            assert np.isnan(snapshot.faces.quality[-1]).all()
+
+
+def test_records_of_a_later_version_are_refused(old):
+    with old.writer() as writer:
+        writer._journal.append(99, b"what may come")
+        with pytest.raises(NewerFormatError, match="update facededup"):
+            old.snapshot()
+        os.unlink(old.path + ".journal")
 
 
 def test_an_older_format_is_upgraded_in_one_step(old, monkeypatch):
