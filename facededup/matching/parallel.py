@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 from collections import deque
-from collections.abc import Callable, Generator, Iterable
+from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager
+from itertools import islice
 from typing import Any, TypeVar
 
 T = TypeVar("T")
@@ -48,3 +49,21 @@ def in_parallel(tasks: Iterable[Callable[[], T]], threads: int | None = None) ->
         finally:
             for future in waiting:
                 future.cancel()
+
+
+def read_ahead(items: Iterator[T]) -> Generator[T]:
+    """Takes each item on a thread of its own while the caller works on the one before.
+
+    Args:
+        items: Taken one by one; one more than was asked for.
+    """
+    with ThreadPoolExecutor(1, "reader") as reader:
+        coming = reader.submit(_take, items)
+        while taken := coming.result():
+            coming = reader.submit(_take, items)
+            yield taken[0]
+
+
+def _take(items: Iterator[T]) -> tuple[T, ...]:
+    """The next item, nothing at the end."""
+    return tuple(islice(items, 1))

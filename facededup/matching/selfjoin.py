@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from facededup.matching.flat import exact_cosine, range_search
-from facededup.matching.parallel import in_parallel
+from facededup.matching.parallel import in_parallel, read_ahead
 from facededup.matching.screen import STRIP, Screen, scan
 from facededup.matching.source import VectorSource, gather
 from facededup.progress import Progress, SilentProgress
@@ -33,6 +33,9 @@ SECTION = 4096
 VERIFIED_AT_ONCE = 65_536
 
 BlockPair = tuple[int, Floats, int, Floats]
+
+Part = tuple[PairBlock, int, int]
+"""Some pairs, how many comparisons are done with them, and the first row of their column of blocks."""
 
 DENSE_TILE = 1 << 19
 """Pairs a tile may be expected to give before it is searched in strips; each takes about 100 bytes."""
@@ -54,10 +57,14 @@ def self_join(
     screen: Screen | None = None,
     block: int | None = None,
     progress: Progress | None = None,
+    covered: Callable[[int], None] | None = None,
 ) -> Iterator[PairBlock]:
     """All pairs of rows whose cosine is at least the cut, leaving out pairs of one group.
 
-    Memory holds two blocks of vectors and the pairs of a few tiles, whatever the cut gives in all.
+    Memory holds a few blocks of vectors and the pairs of a few tiles, whatever the cut gives in all; the next
+    block is read while one is searched. The blocks come column by column of the upper triangle, so that at
+    any moment all pairs between the first so many rows are found: a search with that number as `since`
+    continues there.
 
     Args:
         source: n vectors.
@@ -69,6 +76,7 @@ def self_join(
         screen: Rules out most pairs first; without it FAISS compares all of them.
         block: Rows read and searched at a time; None takes what suits the search.
         progress: Receives the step `search`, in comparisons.
+        covered: Told, when a column of blocks is through and its pairs were taken, how many rows that covers.
 
     Yields:
         The pairs of one tile or strip of it, as rows a < b, sorted by (a, b) within; `new` is all False.
@@ -80,15 +88,23 @@ def self_join(
     progress = progress or SilentProgress()
     count = len(source)
     progress.start("search", comparisons(count, since, until))
-    if screen is None:
-        search = _compare_all(block_pairs(source, since, until, block or 4096), cut, group)
-    else:
-        search = _screen_all(block_pairs(source, since, until, block or 16_384), cut, group, screen)
-    with closing(search):
-        for found, compared in search:
-            if len(found):
-                yield found
-            progress.advance(compared)
+    size = block or (4096 if screen is None else 16_384)
+    with closing(read_ahead(block_pairs(source, since, until, size))) as blocks:
+        search = (
+            _compare_all(blocks, cut, group) if screen is None else _screen_all(blocks, cut, group, screen)
+        )
+        through = since
+        with closing(search):
+            for found, compared, left in search:
+                if left > through:
+                    through = left
+                    if covered is not None:
+                        covered(through)
+                if len(found):
+                    yield found
+                progress.advance(compared)
+        if covered is not None:
+            covered(count)
     progress.finish()
 
 
@@ -115,13 +131,14 @@ def block_pairs(source: VectorSource, since: int, until: int | None, block: int)
     edges = {*range(0, since, block), *range(since, count, block), until or 0, count}
     starts = sorted(edges - {count})
     stops = [*starts[1:], count]
-    for k, top in enumerate(starts):
-        if until is not None and top >= until:
-            return
-        queries = source.rows(top, stops[k])
-        for left, stop in zip(starts[k:], stops[k:], strict=True):
-            if left >= since:
-                yield top, queries, left, queries if left == top else source.rows(left, stop)
+    for k, (left, stop) in enumerate(zip(starts, stops, strict=False)):
+        if left < since:
+            continue
+        base = source.rows(left, stop)
+        for top, bottom in zip(starts[: k + 1], stops, strict=False):
+            if until is not None and top >= until:
+                break
+            yield top, base if top == left else source.rows(top, bottom), left, base
 
 
 def compared_pairs(top: int, queries: Floats, left: int, base: Floats) -> int:
@@ -129,10 +146,8 @@ def compared_pairs(top: int, queries: Floats, left: int, base: Floats) -> int:
     return comparisons(len(queries)) if left == top else len(queries) * len(base)
 
 
-def _compare_all(
-    blocks: Iterator[BlockPair], cut: float, group: NDArray[np.int64]
-) -> Generator[tuple[PairBlock, int]]:
-    """Pairs and comparisons done, by FAISS."""
+def _compare_all(blocks: Iterator[BlockPair], cut: float, group: NDArray[np.int64]) -> Generator[Part]:
+    """By FAISS."""
     for top, queries, left, base in blocks:
         diagonal = left == top
         # On the diagonal a strip needs nothing to the left of its own first row: two save a quarter.
@@ -150,20 +165,20 @@ def _compare_all(
                 cut=cut,
                 group=group,
             )
-            yield found, compared_pairs(top, queries, left, base) if last == len(queries) else 0
+            yield found, compared_pairs(top, queries, left, base) if last == len(queries) else 0, left
 
 
 def _screen_all(
     blocks: Iterator[BlockPair], cut: float, group: NDArray[np.int64], screen: Screen
-) -> Generator[tuple[PairBlock, int]]:
-    """Pairs and comparisons done, by strips on all cores."""
+) -> Generator[Part]:
+    """By strips on all cores."""
 
-    def tasks() -> Iterator[Callable[[], tuple[PairBlock, int]]]:
-        projected_top, short_queries = -1, np.empty((0, 0), np.float32)
+    def tasks() -> Iterator[Callable[[], Part]]:
+        projected_left, short_base = -1, np.empty((0, 0), np.float32)
         for top, queries, left, base in blocks:
-            if top != projected_top:
-                projected_top, short_queries = top, screen.project(queries)
-            short_base = short_queries if left == top else screen.project(base)
+            if left != projected_left:
+                projected_left, short_base = left, screen.project(base)
+            short_queries = short_base if left == top else screen.project(queries)
             for first in range(0, len(queries), STRIP):
                 some = slice(first, first + STRIP)
                 # Strictly below the diagonal there is nothing to find.
@@ -175,7 +190,7 @@ def _screen_all(
                         (short_queries[some], short_base[part]),
                         cut - screen.slack,
                         top=top + first,
-                        left=left + begin,
+                        left=(left, begin),
                         cut=cut,
                         group=group,
                     )
@@ -189,22 +204,23 @@ def _screen_strip(
     least: float,
     *,
     top: int,
-    left: int,
+    left: tuple[int, int],
     cut: float,
     group: NDArray[np.int64],
-) -> tuple[PairBlock, int]:
+) -> Part:
     queries, base = vectors
+    first_column = sum(left)
     i, j = scan(*short, least)
-    upper = np.flatnonzero(i + top < j + left)
+    upper = np.flatnonzero(i + top < j + first_column)
     near = []
     for start in range(0, len(upper), VERIFIED_AT_ONCE):
         some = upper[start : start + VERIFIED_AT_ONCE]
         cosine = np.einsum("ij,ij->i", queries[i[some]], base[j[some]])
         near.append(some[cosine >= cut - 2 * MARGIN])
     kept = np.concatenate(near) if near else upper
-    found = exact_pairs(queries, base, i[kept], j[kept], top=top, left=left, cut=cut, group=group)
-    rows, columns = np.arange(top, top + len(queries)), left + len(base)
-    return found, int(np.clip(columns - np.maximum(rows, left), 0, None).sum())
+    found = exact_pairs(queries, base, i[kept], j[kept], top=top, left=first_column, cut=cut, group=group)
+    rows, columns = np.arange(top, top + len(queries)), first_column + len(base)
+    return found, int(np.clip(columns - np.maximum(rows, first_column), 0, None).sum()), left[0]
 
 
 def _strips(queries: Floats, base: Floats, cut: float, least: int = 1) -> list[tuple[int, int]]:
