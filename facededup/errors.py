@@ -5,7 +5,8 @@ FacededupError                 exit code 1
 │   ├── StoreLockedError       another process is writing to the store
 │   ├── StoreWriteError        disk full, read-only folder, I/O error
 │   ├── WeightsMissingError    the model's weights are not on this machine
-│   └── PackageMissingError    an optional package is not installed
+│   ├── PackageMissingError    an optional package is not installed
+│   └── DeviceMemoryError      a batch or tile does not fit into the memory of its device
 ├── UsageError                 2: the request cannot be carried out as asked
 │   ├── PathNotFoundError      a given path does not exist
 │   ├── StoreNotFoundError     there is no store at the given place
@@ -48,6 +49,10 @@ class WeightsMissingError(JobError):
 
 class PackageMissingError(JobError):
     """An optional package is not installed."""
+
+
+class DeviceMemoryError(JobError):
+    """A batch or tile does not fit into the memory of its device."""
 
 
 class UsageError(FacededupError):

@@ -6,7 +6,7 @@ import hashlib
 import itertools
 import math
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -16,15 +16,17 @@ from numpy.typing import NDArray
 from facededup.calibration import choose_cut, compared_pairs, store_calibration
 from facededup.copies import Copies
 from facededup.counting import count_faces, count_images
-from facededup.errors import NoGpuError, StoreNotFoundError, TooManyPairsError
+from facededup.errors import StoreNotFoundError, TooManyPairsError, UsageError
 from facededup.groups import image_groups
 from facededup.listing import CHUNK, Listing
+from facededup.matching import gpu
 from facededup.matching.clusters import average_linkage
 from facededup.matching.graph_clusters import chinese_whispers, connected_components
 from facededup.matching.selfjoin import estimate_pairs
 from facededup.matching.shape import describe_clusters
 from facededup.matching.source import gather
 from facededup.matching.strategy import PairSearch
+from facededup.matching.tiles import TileSearch
 from facededup.metrics import Metrics
 from facededup.models.scores import similarity
 from facededup.progress import Progress
@@ -47,25 +49,42 @@ def find_duplicates(settings: Settings, metrics: Metrics, progress: Progress) ->
     Raises:
         StoreNotFoundError: There is no store.
         SettingMismatchError: A given setting differs from the store's.
-        NoGpuError: A GPU was demanded and FAISS sees none.
+        NoGpuError: A GPU was demanded and no library that searches sees one.
+        JobError: A GPU failed; the findings before are kept.
         TooManyPairsError: The threshold would give more pairs than `max_pairs`.
         StoreLockedError: Another process is writing to the store.
         StoreWriteError: The findings cannot be written; the findings before are kept.
     """
-    if settings.gpu:
-        raise NoGpuError(
-            "find has no GPU search engine yet: leave out --gpu, the search then runs on the CPU"
-        )
+    searches = open_searches(settings)
     store = open_store(settings.store)
     with store.snapshot() as snapshot:
         choose_fingerprint(settings, snapshot.fingerprint, store.location)
     with store.writer() as writer:
         if settings.reset:
             writer.drop_findings()
-        search = _Search(writer, settings, metrics, progress)
+        search = _Search(writer, settings, metrics, progress, searches)
         search.execute()
     with store.snapshot() as snapshot:
         return _result(snapshot, store.location, settings, metrics)
+
+
+def open_searches(settings: Settings) -> tuple[TileSearch, ...]:
+    """A search on each GPU that `find` may use with these settings, none where it searches on the CPU.
+
+    Raises:
+        NoGpuError: A GPU was demanded and no library that searches sees one.
+        UsageError: An approximate search was demanded on a GPU, which searches exactly.
+        JobError: A GPU failed its trial.
+    """
+    approximate = settings.index == "ivf"
+    if approximate and (settings.gpu or settings.devices):
+        raise UsageError("a GPU searches exactly: leave out --index ivf, or --gpu and --devices")
+    return gpu.open_searches(
+        gpu=False if approximate else settings.gpu,
+        devices=settings.devices,
+        engine=settings.search_engine,
+        half=settings.precision == "float16",
+    )
 
 
 class StoredVectors:
@@ -90,8 +109,16 @@ class StoredVectors:
 class _Search:
     """One search of an open store."""
 
-    def __init__(self, writer: Writer, settings: Settings, metrics: Metrics, progress: Progress) -> None:
+    def __init__(
+        self,
+        writer: Writer,
+        settings: Settings,
+        metrics: Metrics,
+        progress: Progress,
+        searches: Sequence[TileSearch],
+    ) -> None:
         self.writer = writer
+        self.searches = searches
         self.settings = settings
         self.metrics = metrics
         self.progress = progress
@@ -107,7 +134,7 @@ class _Search:
 
     def execute(self) -> None:
         """Everything from the estimate to the stored findings."""
-        self.metrics.devices["search"] = "CPU"
+        self.metrics.devices["search"] = "GPU" if self.searches else "CPU"
         self.metrics.mark_started()
         before = self._reusable()
         covered = 0 if before is None else self._covered(before)
@@ -122,6 +149,7 @@ class _Search:
                 index="flat" if self.settings.exact else self.settings.index,
                 recall=self.settings.recall,
                 progress=self.progress,
+                searches=self.searches,
             )
         findings = self.writer.write_findings()
         if before is not None and search.since == covered:

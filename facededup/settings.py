@@ -18,6 +18,8 @@ FACE_CHOICES = ("all", "largest", "center", "single")
 INDEX_CHOICES = ("auto", "flat", "ivf")
 CUTS = ("threshold", "max_false_pairs", "fmr")
 """Ways to say where the line is drawn; the last one given counts, and one place may give only one."""
+SEARCH_ENGINE_CHOICES = ("faiss", "torch", "cupy")
+PRECISION_CHOICES = ("float32", "float16")
 CLUSTERING_CHOICES = ("average", "components", "chinese-whispers")
 
 
@@ -29,6 +31,8 @@ class Settings:
         store: Path or URL of the store.
         gpu: True demands a GPU, False forbids it, None takes one where it is usable.
         devices: Which GPUs, as the driver numbers them; empty for all.
+        gpu_memory_limit: Megabytes of a GPU's memory the network may take; None for what it needs.
+        precision: What a GPU calculates in: `float32`, or `float16` where it changes no result.
         engine: `auto`, `onnx`, `tensorflow` or `pytorch`.
         model: Recognition model.
         detector: Face detector.
@@ -47,6 +51,7 @@ class Settings:
         max_false_pairs: Instead of `threshold`: so many pairs of two people may be expected.
         fmr: Instead of `threshold`: the share of the pairs of two people that may be taken for one.
         calibration: Path of a TOML file with the model's scale and curves; None for the store's.
+        search_engine: What searches on a GPU: `faiss`, `torch` or `cupy`; None for the first that sees one.
         index: `auto`, `flat` (exact) or `ivf` (approximate, recall measured): how `find` searches.
         exact: Search exactly however long it takes; the same as index `flat`.
         recall: Part of the pairs an approximate search is tuned to find.
@@ -61,6 +66,8 @@ class Settings:
     store: str = "facededup.h5"
     gpu: bool | None = None
     devices: tuple[int, ...] = ()
+    gpu_memory_limit: int | None = None
+    precision: str = "float32"
     engine: str = "auto"
     model: str | None = None
     detector: str | None = None
@@ -79,6 +86,7 @@ class Settings:
     max_false_pairs: float | None = None
     fmr: float | None = None
     calibration: str | None = None
+    search_engine: str | None = None
     index: str = "auto"
     exact: bool = False
     recall: float = 0.999
@@ -92,14 +100,21 @@ class Settings:
         """Refuses values no part of the program could use."""
         if self.faces is not None and self.faces not in FACE_CHOICES:
             raise UsageError(f"faces must be one of {', '.join(FACE_CHOICES)}, not {self.faces!r}")
-        for name, choices in (("index", INDEX_CHOICES), ("clustering", CLUSTERING_CHOICES)):
+        for name, choices in (
+            ("index", INDEX_CHOICES),
+            ("clustering", CLUSTERING_CHOICES),
+            ("precision", PRECISION_CHOICES),
+            ("search_engine", (*SEARCH_ENGINE_CHOICES, None)),
+        ):
             if getattr(self, name) not in choices:
-                raise UsageError(f"{name} must be one of {', '.join(choices)}, not {getattr(self, name)!r}")
+                raise UsageError(
+                    f"{name} must be one of {', '.join(filter(None, choices))}, not {getattr(self, name)!r}"
+                )
         if self.exact and self.index == "ivf":
             raise UsageError("an exact search and --index ivf exclude each other: leave one of them out")
         if not 0 < self.recall < 1:
             raise UsageError(f"recall must be between 0 and 1, not {self.recall}")
-        for name in ("processes", "batch_size", "worker_memory"):
+        for name in ("processes", "batch_size", "worker_memory", "gpu_memory_limit"):
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise UsageError(f"{name} must be at least 1, not {value}")

@@ -16,7 +16,6 @@ LAYERS = (
     "metrics",
     "progress",
     "devices",
-    "devices",
     "images",
     "models",
     "faces",

@@ -13,6 +13,7 @@ from facededup.cli.options import (
     DeviceOptions,
     EncoderOptions,
     EngineOptions,
+    GpuSearchOptions,
     JsonOptions,
     MetricsOptions,
     ReadingOptions,
@@ -35,7 +36,7 @@ Paths = Annotated[
 ]
 
 _INDEXING = (StoreOptions, EncoderOptions, ReadingOptions, DeviceOptions, EngineOptions, WorkerOptions)
-_FINDING = (SearchOptions, JsonOptions, CsvOptions)
+_FINDING = (SearchOptions, GpuSearchOptions, JsonOptions, CsvOptions)
 
 
 Roots = Annotated[

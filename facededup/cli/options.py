@@ -19,7 +19,7 @@ import typer
 from facededup.errors import UsageError
 from facededup.progress import Progress, SilentProgress
 from facededup.report.files import STANDARD_OUTPUT, check_writable
-from facededup.settings import Settings, load_settings
+from facededup.settings import Settings, load_settings, parse_devices
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -63,6 +63,25 @@ class DeviceOptions:
         typer.Option(
             "--gpu/--cpu",
             help="Demand a GPU, or do without. Default: a GPU where a usable one is there.",
+            rich_help_panel=_SPEED,
+        ),
+    ] = None
+    devices: Annotated[
+        str | None,
+        typer.Option(
+            "--devices",
+            metavar="0,1",
+            help="Which GPUs; the work is shared among them. Default: all.",
+            rich_help_panel=_SPEED,
+        ),
+    ] = None
+    precision: Annotated[
+        str | None,
+        typer.Option(
+            "--precision",
+            metavar="NAME",
+            help="What a GPU calculates in: float32, or float16, which is faster and refused where it would "
+            "change results. Default: float32.",
             rich_help_panel=_SPEED,
         ),
     ] = None
@@ -221,6 +240,20 @@ class ResetFindingsOptions:
             "--reset",
             help="Drop the findings before, so that every pair is new.",
             rich_help_panel=_STORE,
+        ),
+    ] = None
+
+
+class GpuSearchOptions:
+    """What searches on a GPU."""
+
+    search_engine: Annotated[
+        str | None,
+        typer.Option(
+            "--search-engine",
+            metavar="NAME",
+            help="What searches on a GPU: faiss, torch or cupy. Default: the first of them that sees one.",
+            rich_help_panel=_SPEED,
         ),
     ] = None
 
@@ -467,9 +500,10 @@ def _request(options: dict[str, Any]) -> Iterator[Request]:
     from facededup.cli.progress import TerminalProgress
     from facededup.cli.terminal import console
 
-    settings = load_settings(
-        {field.name: options.get(field.name) for field in fields(Settings)}, config=options.get("config")
-    )
+    overrides = {field.name: options.get(field.name) for field in fields(Settings)}
+    if overrides["devices"] is not None:
+        overrides["devices"] = parse_devices(overrides["devices"])
+    settings = load_settings(overrides, config=options.get("config"))
     files = {name: options.get(name) for name in ("json_file", "csv_file", "metrics_file")}
     targets = [path for path in files.values() if path is not None]
     if targets.count(STANDARD_OUTPUT) > 1:

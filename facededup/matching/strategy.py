@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from facededup.matching.approximate import BLOCK, RecallMeter, approximate_join, tune_lists
+from facededup.matching.device_join import join_on_devices
 from facededup.matching.parallel import usable_cores
 from facededup.matching.screen import SearchPlan, plan_search
 from facededup.matching.selfjoin import comparisons, self_join
 from facededup.matching.source import VectorSource
+from facededup.matching.tiles import TileSearch
 from facededup.progress import Progress
 from facededup.store.base import PairBlock
 from facededup.types import Floats
@@ -38,6 +40,7 @@ class PairSearch:
         index: `flat` searches exactly, `ivf` approximately, `auto` exactly unless that takes `LONG_SEARCH`.
         recall: Part of the pairs an approximate search is tuned to find.
         progress: Receives the advance.
+        searches: One for each GPU; they search exactly. Empty for the CPU.
 
     Attributes:
         complete: Whether the search gives every pair.
@@ -56,12 +59,18 @@ class PairSearch:
         index: str,
         recall: float,
         progress: Progress,
+        searches: Sequence[TileSearch] = (),
     ) -> None:
         self._source = source
         self._cut = cut
         self._group = group
         self._target = recall
         self._progress = progress
+        self._searches = searches
+        if searches:
+            self.complete, self.since = True, since
+            self.facts: dict[str, Any] = {"device": "GPU"}
+            return
         work = comparisons(len(source), since)
         planned = work >= PLANNED_FROM or (index == "ivf" and len(source) > 1)
         self._plan = plan_search(source, cut) if planned else SearchPlan(None, USUAL_SECONDS)
@@ -70,14 +79,27 @@ class PairSearch:
         approximate = expected > LONG_SEARCH if index == "auto" else index == "ivf" and since == 0
         self.complete = not approximate or len(source) < 2
         self.since = since if self.complete else 0
-        self.facts: dict[str, Any] = {
+        self.facts = {
             "device": "CPU",
             "exact_seconds_expected": round(self._plan.seconds(comparisons(len(source))), 1),
         }
 
     def blocks(self) -> Iterator[PairBlock]:
         """The pairs, as `self_join` gives them."""
+        if self._searches:
+            return self._on_gpus()
         return self._exact() if self.complete else self._approximate()
+
+    def _on_gpus(self) -> Iterator[PairBlock]:
+        yield from join_on_devices(
+            self._source,
+            self._cut,
+            group=self._group,
+            searches=self._searches,
+            since=self.since,
+            progress=self._progress,
+        )
+        self.facts |= {**_sum_facts(self._searches), "devices": [search.device for search in self._searches]}
 
     def _exact(self) -> Iterator[PairBlock]:
         screen = self._plan.screen
@@ -127,3 +149,12 @@ class PairSearch:
             stop = min(start + BLOCK, len(vectors))
             vectors[start:stop] = self._source.rows(start, stop)
         return vectors
+
+
+def _sum_facts(searches: Sequence[TileSearch]) -> dict[str, Any]:
+    """The facts of all devices: what they count is added up, and the rest is the same for all."""
+    facts = dict(searches[0].facts)
+    for name, value in facts.items():
+        if isinstance(value, int):
+            facts[name] = sum(search.facts[name] for search in searches)
+    return facts
