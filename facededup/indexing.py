@@ -236,6 +236,7 @@ class _Run:
             retry=result.retry,
             width=result.width,
             height=result.height,
+            phash=result.phash,
         )
         self._put(task, record)
         self.known.add(record)

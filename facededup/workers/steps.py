@@ -14,9 +14,11 @@ from numpy.typing import NDArray
 from facededup.faces.align import build_aligner
 from facededup.faces.choose import choose_faces
 from facededup.faces.detect import build_detector
+from facededup.faces.quality import measure_quality
 from facededup.images.decode import DecodedImage, DecodeError, decode
+from facededup.images.phash import perceptual_hash
 from facededup.images.read import ReadError, read_file
-from facededup.models.catalog import DEFAULT_MODEL
+from facededup.models.catalog import DEFAULT_MODEL, describe_detector
 from facededup.types import Face, FileStat, Outcome, Pixels
 
 # A file longer than this many bytes for each pixel allowed is no image of that size in any format.
@@ -73,7 +75,8 @@ class Analysis:
         known: The content is (by its digest's prefix) a known one, and was not decoded.
         width: Of the upright image, in pixels; 0 where it was not decoded.
         height: Likewise.
-        faces: Those kept, in order.
+        phash: Its perceptual hash; 0 where it was not decoded.
+        faces: Those kept, in order, with their quality.
         chips: uint8 (k, height, width, 3), RGB, one a face, of the size the model takes.
         seconds: Spent in `decode` (reading included), `detect` and `align`, each where it was come to.
     """
@@ -87,6 +90,7 @@ class Analysis:
     known: bool = False
     width: int = 0
     height: int = 0
+    phash: int = 0
     faces: tuple[Face, ...] = ()
     chips: Pixels = field(default_factory=lambda: np.empty((0, 0, 0, 3), np.uint8))
     seconds: dict[str, float] = field(default_factory=dict)
@@ -110,6 +114,7 @@ class Analyser:
         self._settings = settings
         self._align = build_aligner(settings.align, settings.detector, settings.model)
         self._detector = build_detector(settings.detector, settings.align)
+        self._landmarks = describe_detector(settings.detector).landmarks
 
     def __call__(self, task: ImageTask) -> Analysis:
         """Analyses one image; whatever is wrong with its file is an outcome, not an exception."""
@@ -124,7 +129,9 @@ class Analyser:
                 if not task.force and self._is_known(digest):
                     return replace(failed, outcome=Outcome.OK, known=True)
                 image = decode(data, max_pixels=self._settings.max_pixels)
-            return self._find_faces(image, replace(failed, width=image.width, height=image.height))
+                phash = perceptual_hash(image.pixels)
+            seen = replace(failed, width=image.width, height=image.height, phash=phash)
+            return self._find_faces(image, seen)
         except ReadError as exc:
             return replace(failed, reason=exc.reason, retry=exc.retry, stat=exc.stat)
         except DecodeError as exc:
@@ -147,6 +154,10 @@ class Analyser:
             return replace(analysis, outcome=outcome, reason=f"{len(found)} faces were found")
         with _timed(analysis.seconds, "align"):
             chips = self._align(image.pixels, faces)
+            faces = tuple(
+                replace(face, quality=measure_quality(face, chip, self._landmarks))
+                for face, chip in zip(faces, chips, strict=True)
+            )
         return replace(analysis, outcome=outcome, faces=faces, chips=chips)
 
 

@@ -13,6 +13,8 @@ from skimage import data
 
 from facededup.errors import UsageError
 from facededup.faces.align import cut_chip
+from facededup.faces.quality import measure_quality
+from facededup.images.phash import perceptual_hash
 from facededup.images.walk import find_images
 from facededup.types import Outcome
 from facededup.workers.pool import Pool
@@ -52,6 +54,8 @@ def test_an_image_with_a_face(analyse, astronaut, tmp_path):
     assert (analysis.width, analysis.height) == (512, 512)
     assert len(analysis.faces) == 1
     assert np.array_equal(analysis.chips[0], cut_chip(astronaut, analysis.faces[0]))
+    assert analysis.faces[0].quality == measure_quality(analysis.faces[0], analysis.chips[0], "dlib")
+    assert analysis.phash == perceptual_hash(astronaut)
     assert set(analysis.seconds) == {"decode", "detect", "align"}
     assert all(spent > 0 for spent in analysis.seconds.values())
 
