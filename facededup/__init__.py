@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from facededup.api import (
         compare,
         diagnose,
+        evaluate,
         find,
         forget,
         index,
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
         verify,
     )
     from facededup.errors import FacededupError
+    from facededup.evaluation.pipeline import EvaluateResult
     from facededup.results import (
         Check,
         ComparedImage,
@@ -45,6 +47,7 @@ _HOMES = {
     "facededup.api": (
         "compare",
         "diagnose",
+        "evaluate",
         "find",
         "forget",
         "index",
@@ -56,6 +59,7 @@ _HOMES = {
         "verify",
     ),
     "facededup.errors": ("FacededupError",),
+    "facededup.evaluation.pipeline": ("EvaluateResult",),
     "facededup.results": (
         "Check",
         "CompareResult",
@@ -94,6 +98,7 @@ __all__ = [
     "CompareResult",
     "ComparedImage",
     "Diagnosis",
+    "EvaluateResult",
     "Face",
     "FacePair",
     "FaceRef",
@@ -114,6 +119,7 @@ __all__ = [
     "VerifyResult",
     "compare",
     "diagnose",
+    "evaluate",
     "find",
     "forget",
     "index",

@@ -8,9 +8,10 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from facededup.counting import count_faces, count_images
+from facededup.errors import UsageError
 from facededup.metrics import Metrics
 from facededup.models.catalog import MODELS, ModelDescription
 from facededup.progress import Progress, SilentProgress
@@ -28,6 +29,9 @@ from facededup.results import (
 )
 from facededup.settings import Settings, load_settings
 from facededup.store.opener import open_store
+
+if TYPE_CHECKING:
+    from facededup.evaluation.pipeline import EvaluateResult
 
 
 def _settings(settings: Settings | None, options: dict[str, Any]) -> Settings:
@@ -286,6 +290,50 @@ def diagnose(*, settings: Settings | None = None, every_engine: bool = False, **
     from facededup.diagnosis import examine
 
     return examine(_settings(settings, options), every_engine=every_engine)
+
+
+def evaluate(
+    folder: str | os.PathLike[str] | None = None,
+    *,
+    pairs: str | os.PathLike[str] | None = None,
+    groups: str | os.PathLike[str] | None = None,
+    store: str | os.PathLike[str] | None = None,
+    settings: Settings | None = None,
+    progress: Progress | None = None,
+    **options: Any,
+) -> EvaluateResult:
+    """Measures accuracy on faces whose people are known.
+
+    Args:
+        folder: A folder with one sub-folder a person.
+        pairs: Instead of a folder, a CSV file with the columns path_a, path_b and same (1 or 0).
+        groups: A CSV file with the group of each person (or path), to measure each group, too.
+        store: Keeps the embeddings, and is used for what it has; by default a temporary one.
+        settings: Of the run; by default those of the environment.
+        progress: Receives the advance of long steps.
+        **options: Fields of `Settings`; they go before `settings`.
+
+    Raises:
+        UsageError: Not one of `folder` and `pairs` was given, or there are too few people.
+        PathNotFoundError: The folder, the file or an image it names is not there.
+    """
+    from facededup.evaluation.pipeline import evaluate_folder, evaluate_pairs
+
+    if (folder is None) == (pairs is None) or (groups is not None and folder is None):
+        raise UsageError("evaluate takes a folder with one sub-folder a person (and --groups), or --pairs")
+    chosen, metrics = _settings(settings, options), Metrics("evaluate")
+    progress = progress or SilentProgress()
+    kept_in = None if store is None else os.fsdecode(store)
+    if pairs is not None:
+        return evaluate_pairs(os.fsdecode(pairs), chosen, metrics, progress, store=kept_in)
+    return evaluate_folder(
+        os.fsdecode(folder or ""),
+        chosen,
+        metrics,
+        progress,
+        store=kept_in,
+        groups=None if groups is None else os.fsdecode(groups),
+    )
 
 
 def list_models() -> tuple[ModelDescription, ...]:

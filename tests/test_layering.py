@@ -41,6 +41,7 @@ LAYERS = (
     "probe",
     "diagnosis",
     "maintenance",
+    "evaluation",
     "report",
     "api",
     "cli",

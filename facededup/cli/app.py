@@ -11,6 +11,7 @@ from facededup.cli.command import Command
 from facededup.cli.compare import compare
 from facededup.cli.demo import demo
 from facededup.cli.doctor import doctor
+from facededup.cli.evaluate import evaluate
 from facededup.cli.exchange import export, import_
 from facededup.cli.jobs import find, index, run
 from facededup.cli.maintenance import forget, store_commands, verify
@@ -39,6 +40,7 @@ for _body, _example in (
     (forget, "facededup forget --missing --dry-run"),
     (export, "facededup export pairs.parquet"),
     (import_, "facededup import faces.npz --store other.h5"),
+    (evaluate, "facededup evaluate labelled --write-calibration ours.toml"),
     (doctor, "facededup doctor"),
     (demo, "facededup demo"),
 ):

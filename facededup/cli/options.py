@@ -32,7 +32,21 @@ _SEARCH = "Search"
 _OUTPUT = "Output"
 
 
-class StoreOptions:
+class ConfigOptions:
+    """What else sets options."""
+
+    config: Annotated[
+        str | None,
+        typer.Option(
+            "--config",
+            metavar="FILE.toml",
+            help="A file of options; the environment and the command line win over it.",
+            rich_help_panel=_STORE,
+        ),
+    ] = None
+
+
+class StoreOptions(ConfigOptions):
     """Where the store is and what else sets options."""
 
     store: Annotated[
@@ -41,15 +55,6 @@ class StoreOptions:
             "--store",
             metavar="FILE",
             help="The store. Default: FACEDEDUP_STORE, else facededup.h5.",
-            rich_help_panel=_STORE,
-        ),
-    ] = None
-    config: Annotated[
-        str | None,
-        typer.Option(
-            "--config",
-            metavar="FILE.toml",
-            help="A file of options; the environment and the command line win over it.",
             rich_help_panel=_STORE,
         ),
     ] = None

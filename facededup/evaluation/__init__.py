@@ -1,0 +1,1 @@
+"""Accuracy on labelled faces: error rates, thresholds, cluster quality, and calibrations made from them."""
