@@ -45,10 +45,8 @@ def find_against(settings: Settings, base: str, metrics: Metrics, progress: Prog
         TooManyPairsError: There are more pairs than `max_pairs`.
         UsageError: Both are the same store, or an approximate search was asked for.
     """
-    if settings.index == "ivf" or settings.group_by is not None:
-        raise UsageError(
-            "--against searches exactly and without groups: leave --index ivf and --group-by out"
-        )
+    if settings.index in ("ivf", "hnsw") or settings.group_by is not None:
+        raise UsageError("--against searches exactly and without groups: leave --index and --group-by out")
     if os.path.realpath(base) == os.path.realpath(settings.store):
         raise UsageError("--against takes another store: `find` alone compares a store with itself")
     with open_store(settings.store).snapshot() as own, open_store(base).snapshot() as other:

@@ -60,8 +60,6 @@ def find_duplicates(settings: Settings, metrics: Metrics, progress: Progress) ->
     with store.snapshot() as snapshot:
         choose_fingerprint(settings, snapshot.fingerprint, store.location)
     with store.writer() as writer:
-        if settings.reset:
-            writer.drop_findings()
         search = _Search(writer, settings, metrics, progress, searches)
         search.execute()
     with store.snapshot() as snapshot:
@@ -138,6 +136,7 @@ class _Search:
         self.metrics.mark_started()
         before = self._reusable()
         covered = 0 if before is None else self._covered(before)
+        log = self.writer.search_log(self._search_key(covered))
         with self.metrics.timed("search"):
             if before is None:
                 self._refuse_too_many()
@@ -150,14 +149,19 @@ class _Search:
                 recall=self.settings.recall,
                 progress=self.progress,
                 searches=self.searches,
+                log=log,
             )
         findings = self.writer.write_findings()
-        if before is not None and search.since == covered:
-            self._keep_pairs(before, findings)
-            self._join(search, findings, np.empty(0, np.int64))
-        else:
+        if before is not None and search.since != covered:
             before = None
-            self._join(search, findings, self._previous_keys())
+        try:
+            if before is not None:
+                self._keep_pairs(before, findings)
+            self._join(search, findings, np.empty(0, np.int64) if before else self._previous_keys())
+        except KeyboardInterrupt:
+            if log is not None:
+                log.keep()
+            raise
         self._note_versions()
         self.complete = search.complete and (before is None or bool(before.meta["complete"]))
         self.facts = {**_facts_before(before), **search.facts, "reused_faces": search.since}
@@ -167,12 +171,21 @@ class _Search:
             self.progress.finish()
         with self.metrics.timed("store"):
             findings.finish(self._meta(), clusters)
+            if log is not None:
+                log.remove()
 
     def _note_versions(self) -> None:
         """Of the packages that searched; FAISS is loaded only where it was needed."""
         self.metrics.versions["numpy"] = np.__version__
         if "faiss" in sys.modules:
             self.metrics.versions["faiss"] = sys.modules["faiss"].__version__
+
+    def _search_key(self, covered: int) -> bytes:
+        """Stands for all that decides which pairs a search finds and in which order."""
+        key = hashlib.blake2b(digest_size=16)
+        key.update(self.snapshot.faces.id.tobytes() + self._group.tobytes())
+        key.update(repr((self.cut, covered, self.settings.recall)).encode())
+        return key.digest()
 
     @property
     def _group(self) -> NDArray[np.int64]:

@@ -105,6 +105,9 @@ def forget_images(
             writer.record({"forgotten": [*writer.snapshot.info.get("forgotten", []), audit]})
         # Even if there is nothing to remove: a run that was killed may have left it in the journal.
         writer.pack()
+        unfinished = writer.search_log(bytes(16))
+        if unfinished is not None:
+            unfinished.remove()
     return result
 
 

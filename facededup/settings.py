@@ -15,7 +15,7 @@ from facededup.errors import PathNotFoundError, UsageError
 
 ENVIRONMENT_PREFIX = "FACEDEDUP_"
 FACE_CHOICES = ("all", "largest", "center", "single")
-INDEX_CHOICES = ("auto", "flat", "ivf")
+INDEX_CHOICES = ("auto", "flat", "ivf", "hnsw")
 CUTS = ("threshold", "max_false_pairs", "fmr")
 """Ways to say where the line is drawn; the last one given counts, and one place may give only one."""
 SEARCH_ENGINE_CHOICES = ("faiss", "torch", "cupy")
@@ -52,7 +52,7 @@ class Settings:
         fmr: Instead of `threshold`: the share of the pairs of two people that may be taken for one.
         calibration: Path of a TOML file with the model's scale and curves; None for the store's.
         search_engine: What searches on a GPU: `faiss`, `torch` or `cupy`; None for the first that sees one.
-        index: `auto`, `flat` (exact) or `ivf` (approximate, recall measured): how `find` searches.
+        index: `auto`, `flat` (exact), `ivf` or `hnsw` (approximate, recall measured): how `find` searches.
         exact: Search exactly however long it takes; the same as index `flat`.
         recall: Part of the pairs an approximate search is tuned to find.
         clustering: `average` (linkage), `components` or `chinese-whispers`.
@@ -110,8 +110,10 @@ class Settings:
                 raise UsageError(
                     f"{name} must be one of {', '.join(filter(None, choices))}, not {getattr(self, name)!r}"
                 )
-        if self.exact and self.index == "ivf":
-            raise UsageError("an exact search and --index ivf exclude each other: leave one of them out")
+        if self.exact and self.index in ("ivf", "hnsw"):
+            raise UsageError(
+                f"an exact search and --index {self.index} exclude each other: leave one of them out"
+            )
         if not 0 < self.recall < 1:
             raise UsageError(f"recall must be between 0 and 1, not {self.recall}")
         for name in ("processes", "batch_size", "worker_memory", "gpu_memory_limit"):

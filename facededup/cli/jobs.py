@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated
 
@@ -81,7 +83,8 @@ def find(request: Request) -> None:
     """
     from facededup import api
 
-    result = api.find(settings=request.settings, progress=request.progress)
+    with _continued_later():
+        result = api.find(settings=request.settings, progress=request.progress)
     show_findings(request, result)
 
 
@@ -98,7 +101,8 @@ def run(request: Request, paths: Paths) -> None:
     show_index(request, indexed)
     request.out.print()
     # A reset emptied the store and its findings already.
-    found = api.find(settings=replace(request.settings, reset=False), progress=request.progress)
+    with _continued_later():
+        found = api.find(settings=replace(request.settings, reset=False), progress=request.progress)
     show_findings(request, replace(found, metrics=_together(indexed.metrics, found.metrics)))
 
 
@@ -107,6 +111,17 @@ def _warm_up_workers() -> None:
     from facededup.workers.pool import warm_up
 
     warm_up("facededup.workers.steps", "dlib")
+
+
+@contextmanager
+def _continued_later() -> Iterator[None]:
+    """Says of a search that the user stopped what becomes of it."""
+    try:
+        yield
+    except KeyboardInterrupt as exc:
+        raise InterruptedRunError(
+            "interrupted; the findings before are kept, and the same command continues the search"
+        ) from exc
 
 
 def show_index(request: Request, result: IndexResult) -> None:

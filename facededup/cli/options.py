@@ -310,8 +310,8 @@ class SearchOptions:
         typer.Option(
             "--index",
             metavar="NAME",
-            help="How to search: flat is exact, ivf approximate with its recall measured, auto exact unless "
-            "that would take more than about ten minutes. Default: auto.",
+            help="How to search: flat is exact, ivf and hnsw approximate with their recall measured, auto "
+            "exact unless that would take more than about ten minutes, else ivf. Default: auto.",
             rich_help_panel=_SEARCH,
         ),
     ] = None

@@ -15,7 +15,7 @@ from typing import Any, Protocol, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from facededup.types import Decision, Face, FileStat, Floats, Outcome
+from facededup.types import Array, Decision, Face, FileStat, Floats, Outcome
 
 FORMAT = 1
 DIGEST_BYTES = 32
@@ -336,6 +336,36 @@ class FindingsWriter(Protocol):
         """Puts pairs, clusters and meta into the store in one atomic step, for the findings before."""
 
 
+class SearchLog(Protocol):
+    """What a long search has found so far, so that it continues after a kill. Rows are those of the faces."""
+
+    @property
+    def state(self) -> Mapping[str, Array] | None:
+        """What the search to be continued kept of itself in `begin`; None where there is none."""
+
+    @property
+    def covered(self) -> int:
+        """How far that search came, as it told `cover`; 0 where there is none."""
+
+    def pairs(self) -> Iterator[PairBlock]:
+        """All pairs that it had found by then, as rows; `new` is all False."""
+
+    def begin(self, state: Mapping[str, Array]) -> None:
+        """Starts anew with what the search has to keep of itself, arrays whose type names are portable."""
+
+    def append(self, block: PairBlock) -> None:
+        """Adds pairs found since, as rows."""
+
+    def cover(self, covered: int) -> None:
+        """Says that everything up to some place is searched; makes it durable once in a while."""
+
+    def keep(self) -> None:
+        """Makes durable what the last `cover` said."""
+
+    def remove(self) -> None:
+        """Leaves no trace: the search is over."""
+
+
 class Writer(Protocol):
     """The one writer of a store. A context manager: leaving it releases the lock and keeps every commit."""
 
@@ -376,6 +406,13 @@ class Writer(Protocol):
 
     def drop_findings(self) -> None:
         """Removes the findings."""
+
+    def search_log(self, key: bytes) -> SearchLog | None:
+        """Where a search notes how far it is; None where a store keeps no such log.
+
+        Args:
+            key: 16 bytes that stand for all that decides what the search finds and in which order.
+        """
 
     def pack(self) -> None:
         """Writes the store anew, as one file without anything that was removed.

@@ -43,6 +43,7 @@ from facededup.store.journal import (
 from facededup.store.lock import StoreLock
 from facededup.store.migrate import upgrade
 from facededup.store.replay import Replay, replay_decisions
+from facededup.store.searchlog import ENDING, FileSearchLog
 from facededup.store.tables import batch_arrays, empty_tables
 from facededup.types import Decision, Floats
 
@@ -196,6 +197,7 @@ class Hdf5Writer:
             self._lock.release()
             raise
         self._findings: Hdf5FindingsWriter | None = None
+        self._search_log: FileSearchLog | None = None
 
     @property
     def snapshot(self) -> Hdf5Snapshot:
@@ -243,6 +245,12 @@ class Hdf5Writer:
         """See `base.Writer`."""
         self._journal.append(DROP_FINDINGS, b"")
 
+    def search_log(self, key: bytes) -> FileSearchLog:
+        """See `base.Writer`."""
+        self._close_search_log()
+        self._search_log = FileSearchLog(self._path, key)
+        return self._search_log
+
     def pack(self) -> None:
         """Folds the journal into the store's file, so that one file holds everything; see `base.Writer`."""
         with writing(self._path):
@@ -269,6 +277,7 @@ class Hdf5Writer:
         self._closed = True
         try:
             self._abandon_findings()
+            self._close_search_log()
             if self._is_fold_due():
                 self.pack()
         finally:
@@ -380,6 +389,11 @@ class Hdf5Writer:
             self._findings.abandon()
             self._findings = None
 
+    def _close_search_log(self) -> None:
+        if self._search_log is not None:
+            self._search_log.close()
+            self._search_log = None
+
     def _is_fold_due(self) -> bool:
         if self._journal.broken or not self._journal.size:
             return False
@@ -426,7 +440,7 @@ class Hdf5Store:
     def disk_bytes(self) -> int:
         """See `base.Store`."""
         total = 0
-        for name in (self._path, self._path + ".journal"):
+        for name in (self._path, self._path + ".journal", self._path + ENDING):
             with suppress(OSError):
                 total += os.path.getsize(name)
         return total
