@@ -158,6 +158,48 @@ def compare(
     return compare_images(os.fsdecode(a), os.fsdecode(b), _settings(settings, options), Metrics("compare"))
 
 
+def write_report(
+    path: str | os.PathLike[str],
+    *,
+    edges: int | None = None,
+    symmetric: bool = False,
+    inline_limit: int | None = None,
+    metrics: Metrics | None = None,
+    settings: Settings | None = None,
+    progress: Progress | None = None,
+    **options: Any,
+) -> None:
+    """Writes the last findings as one HTML page, to look through, search, decide on and print.
+
+    Args:
+        path: The file; pictures that outgrow it lie in a folder beside it.
+        edges: List only so many pairs of highest and as many of lowest similarity.
+        symmetric: List each pair in both directions.
+        inline_limit: Bytes of pictures in the file itself, at most; 30 million by default.
+        metrics: Of the run that found them, for the summary.
+        settings: Of the run; by default those of the environment.
+        progress: Receives the advance.
+        **options: Fields of `Settings`, e.g. `store="people.h5"`, `limit=1000`; they go before `settings`.
+
+    Raises:
+        StoreNotFoundError: There is no store.
+        UsageError: It has no findings; run `find` first.
+        JobError: The file cannot be written.
+    """
+    from facededup.report.html_report import INLINE_LIMIT, write_html
+    from facededup.report.page_data import PageOptions
+
+    chosen = _settings(settings, options)
+    write_html(
+        chosen,
+        os.fsdecode(path),
+        PageOptions(limit=chosen.limit, edges=edges, symmetric=symmetric),
+        progress or SilentProgress(),
+        inline_limit=INLINE_LIMIT if inline_limit is None else inline_limit,
+        metrics=None if metrics is None else metrics.to_dict(),
+    )
+
+
 def store_status(*, settings: Settings | None = None, **options: Any) -> StoreStatus:
     """What is in a store: counts by outcome, what made it, its size, the last run.
 

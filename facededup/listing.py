@@ -115,6 +115,20 @@ class Listing:
         columns = [*self._twin_columns(), *self._expand(a, b, cosine, new)]
         return PairList(self, columns, limit)
 
+    def weakest_pairs(self, limit: int) -> PairList:
+        """The pairs of lowest similarity, in the order of `pairs`."""
+        kept: list[PairColumns] = []
+        count = 0
+        for columns in self.all_pairs():
+            kept.append(columns)
+            count += len(columns[0])
+            if count > 4 * max(limit, CHUNK):
+                kept = [_weakest(kept, limit)]
+                count = len(kept[0][0])
+        weakest = PairList(self, [_weakest(kept, limit)] if count > limit else kept, 0)
+        weakest.columns = chosen(weakest.columns, slice(-limit, None))
+        return weakest
+
     def clusters(self, limit: int) -> ClusterList:
         """The first clusters by falling size, then falling weakest link, then path; all for limit 0."""
         return ClusterList(self, limit)
@@ -216,6 +230,31 @@ def _trimmed(
     return [tuple(column[choice] for column in columns)], floor, int(choice.sum())
 
 
+def stacked(parts: Sequence[PairColumns]) -> PairColumns:
+    """Pairs of several lists as one."""
+    return (
+        np.concatenate([part[0] for part in parts]),
+        np.concatenate([part[1] for part in parts]),
+        np.concatenate([part[2] for part in parts]),
+        np.concatenate([part[3] for part in parts]),
+        np.concatenate([part[4] for part in parts]),
+        np.concatenate([part[5] for part in parts]),
+    )
+
+
+def chosen(columns: PairColumns, which: slice | NDArray[np.int64] | NDArray[np.bool_]) -> PairColumns:
+    """Some pairs of a list."""
+    image_a, number_a, image_b, number_b, cosine, new = columns
+    return image_a[which], number_a[which], image_b[which], number_b[which], cosine[which], new[which]
+
+
+def _weakest(kept: list[PairColumns], limit: int) -> PairColumns:
+    """The `limit` pairs of lowest cosine and all that tie with the last of them."""
+    columns = stacked(kept)
+    cosine = columns[4]
+    return chosen(columns, cosine <= np.partition(cosine, limit - 1)[limit - 1])
+
+
 class PairList(LazySequence[Pair]):
     """Pairs by falling similarity, then path."""
 
@@ -223,22 +262,22 @@ class PairList(LazySequence[Pair]):
         """Sorts and cuts; `parts` is consumed."""
         self._listing = listing
         rank = listing.rank
-        image_a, number_a, image_b, number_b, cosine, new = (
-            np.concatenate(column) if column else np.empty(0, np.int64)
-            for column in (zip(*parts, strict=True) if parts else [()] * 6)
-        )
+        nothing = np.empty(0, np.int64), np.empty(0, np.int32)
+        empty = (*nothing, *nothing, np.empty(0), np.empty(0, np.bool_))
+        image_a, number_a, image_b, number_b, cosine, new = stacked([empty, *parts])
         swap = (rank[image_a] > rank[image_b]) | ((image_a == image_b) & (number_a > number_b))
         image_a, image_b = np.where(swap, image_b, image_a), np.where(swap, image_a, image_b)
         number_a, number_b = np.where(swap, number_b, number_a), np.where(swap, number_a, number_b)
         order = np.lexsort((number_b, rank[image_b], number_a, rank[image_a], -cosine))[: limit or None]
-        self._columns = tuple(column[order] for column in (image_a, number_a, image_b, number_b, cosine, new))
+        self.columns = chosen((image_a, number_a, image_b, number_b, cosine, new), order)
+        """The same as columns, in the order of the list."""
 
     def __len__(self) -> int:
-        return len(self._columns[0])
+        return len(self.columns[0])
 
     def _make(self, position: int) -> Pair:
         image_a, number_a, image_b, number_b, cosine, new = (
-            column[position].item() for column in self._columns
+            column[position].item() for column in self.columns
         )
         path = self._listing.path
         return Pair(
@@ -267,6 +306,11 @@ class ClusterList(LazySequence[Cluster]):
         np.minimum.at(lowest, listing.images.first, listing.rank)
         first = np.minimum.reduceat(lowest[images], offsets[:-1])
         self._order = np.lexsort((first, -self._table.min_cosine, -sizes))[: limit or None]
+
+    @property
+    def order(self) -> Rows:
+        """Places in the findings' table of clusters."""
+        return self._order
 
     def __len__(self) -> int:
         return len(self._order)

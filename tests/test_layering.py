@@ -32,6 +32,7 @@ LAYERS = (
     "interrupt",
     "identity",
     "listing",
+    "analytics",
     "indexing",
     "finding",
     "against",

@@ -17,6 +17,7 @@ from facededup.cli.jobs import find, index, run
 from facededup.cli.maintenance import forget, store_commands, verify
 from facededup.cli.models import models_commands
 from facededup.cli.overview import status
+from facededup.cli.report import report
 from facededup.cli.search import search
 
 app = typer.Typer(
@@ -35,6 +36,7 @@ for _body, _example in (
     (run, "facededup run photos --json findings.json --metrics metrics.json"),
     (search, "facededup search somebody.jpg -k 5"),
     (compare, "facededup compare one.jpg other.jpg --sheet sheet.png"),
+    (report, "facededup report report.html --edges 500"),
     (status, "facededup status"),
     (verify, "facededup verify"),
     (forget, "facededup forget --missing --dry-run"),

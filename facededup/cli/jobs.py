@@ -17,8 +17,10 @@ from facededup.cli.options import (
     EngineOptions,
     GpuSearchOptions,
     JsonOptions,
+    LimitOptions,
     MetricsOptions,
     ReadingOptions,
+    ReportOptions,
     Request,
     ResetFindingsOptions,
     ResetIndexOptions,
@@ -27,6 +29,7 @@ from facededup.cli.options import (
     WorkerOptions,
     takes,
 )
+from facededup.cli.text import shown
 from facededup.errors import InterruptedRunError, UsageError
 
 if TYPE_CHECKING:
@@ -38,7 +41,7 @@ Paths = Annotated[
 ]
 
 _INDEXING = (StoreOptions, EncoderOptions, ReadingOptions, DeviceOptions, EngineOptions, WorkerOptions)
-_FINDING = (SearchOptions, GpuSearchOptions, JsonOptions, CsvOptions)
+_FINDING = (SearchOptions, LimitOptions, GpuSearchOptions, JsonOptions, CsvOptions, ReportOptions)
 
 
 Roots = Annotated[
@@ -149,7 +152,20 @@ def show_findings(request: Request, result: FindResult) -> None:
         write_findings(result, request.json_file)
     if request.csv_file is not None:
         write_pairs(result, request.csv_file)
+    if request.report_file is not None:
+        write_report(request, result.metrics)
     write_metrics(request, result.metrics)
+
+
+def write_report(request: Request, metrics: Metrics) -> None:
+    """Writes the page of `--report`, and says where it is."""
+    from facededup import api
+
+    assert request.report_file is not None
+    api.write_report(
+        request.report_file, metrics=metrics, settings=request.settings, progress=request.progress
+    )
+    request.out.print(f"report          {shown(request.report_file)}", markup=False, soft_wrap=True)
 
 
 def write_metrics(request: Request, metrics: Metrics) -> None:

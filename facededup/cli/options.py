@@ -264,7 +264,7 @@ class GpuSearchOptions:
 
 
 class SearchOptions:
-    """Which pairs are found and how many are listed."""
+    """Which pairs are found."""
 
     threshold: Annotated[
         float | None,
@@ -357,6 +357,11 @@ class SearchOptions:
             rich_help_panel=_SEARCH,
         ),
     ] = None
+
+
+class LimitOptions:
+    """How much is listed."""
+
     limit: Annotated[
         int | None,
         typer.Option(
@@ -411,6 +416,20 @@ class CsvOptions:
     ] = None
 
 
+class ReportOptions:
+    """The result for people."""
+
+    report_file: Annotated[
+        str | None,
+        typer.Option(
+            "--report",
+            metavar="FILE.html",
+            help="Write the result as a page to look through and decide on; - is standard output.",
+            rich_help_panel=_OUTPUT,
+        ),
+    ] = None
+
+
 class MetricsOptions:
     """What the command cost."""
 
@@ -453,6 +472,7 @@ class Request:
         notes: The terminal for remarks, standard error.
         json_file: Where the result goes as JSON, if anywhere; `-` is standard output.
         csv_file: Likewise as CSV.
+        report_file: Likewise as a page.
         metrics_file: Likewise the metrics.
         verbose: Say more.
     """
@@ -463,6 +483,7 @@ class Request:
     notes: Console
     json_file: str | None
     csv_file: str | None
+    report_file: str | None
     metrics_file: str | None
     verbose: bool
 
@@ -509,10 +530,10 @@ def _request(options: dict[str, Any]) -> Iterator[Request]:
     if overrides["devices"] is not None:
         overrides["devices"] = parse_devices(overrides["devices"])
     settings = load_settings(overrides, config=options.get("config"))
-    files = {name: options.get(name) for name in ("json_file", "csv_file", "metrics_file")}
+    files = {name: options.get(name) for name in ("json_file", "csv_file", "report_file", "metrics_file")}
     targets = [path for path in files.values() if path is not None]
     if targets.count(STANDARD_OUTPUT) > 1:
-        raise UsageError("only one of --json, --csv and --metrics can go to standard output")
+        raise UsageError("only one of --json, --csv, --report and --metrics can go to standard output")
     for path in targets:
         check_writable(path)
     quiet = options["quiet"]

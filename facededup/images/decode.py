@@ -79,7 +79,7 @@ def decode(data: bytes, *, max_pixels: int) -> DecodedImage:
         raise DecodeError("empty file")
     kind = _recognise(data)
     try:
-        with _pillow_at_our_limits(), Image.open(io.BytesIO(data), formats=[kind]) as image:
+        with pillow_limits(), Image.open(io.BytesIO(data), formats=[kind]) as image:
             _check_header(image, data, max_pixels)
             image.load()
             orientation = _orientation(image)
@@ -127,8 +127,12 @@ def _register_heif() -> bool:
 
 
 @contextmanager
-def _pillow_at_our_limits() -> Iterator[None]:
-    """Silences Pillow's warnings and its own limit of pixels, in place of which ours is checked."""
+def pillow_limits() -> Iterator[None]:
+    """Silences Pillow's warnings and its own limit of pixels, in place of which ours is checked.
+
+    Both belong to the process: threads that decode side by side need one of these around them all, so that
+    the first to end does not restore them for the others.
+    """
     limit, lenient = Image.MAX_IMAGE_PIXELS, ImageFile.LOAD_TRUNCATED_IMAGES
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")

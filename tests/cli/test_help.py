@@ -25,6 +25,7 @@ def test_the_commands():
         "import",
         "index",
         "models",
+        "report",
         "run",
         "search",
         "status",
