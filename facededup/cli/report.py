@@ -35,8 +35,8 @@ def report(
 ) -> None:
     """Write the last findings as a page to decide on.
 
-    Clusters, pairs, bad images and charts in one file that needs no network. Decisions made in it are downloaded and taken into the store with
-    `facededup decisions import`.
+    Clusters, pairs, bad images and charts in one file that needs no network. Decisions made in it by
+    keyboard are downloaded and taken into the store with `facededup decisions import`.
     """
     from facededup import api
 
