@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from PIL import Image
 
-from facededup.types import Box, Pixels
+from facededup.types import Box, Face, Pixels
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -76,3 +76,23 @@ class View:
         first_x, last_x = round(x + 0.5 - half_width), round(x + 0.5 + half_width)
         first_y, last_y = round(y + 0.5 - half_height), round(y + 0.5 + half_height)
         return Box(first_x, first_y, last_x - first_x, last_y - first_y)
+
+
+def scale_face(face: Face, across: float, down: float) -> Face:
+    """A face seen in a smaller copy, in pixels of the image.
+
+    Args:
+        face: In pixels of the copy.
+        across: Pixels of the image for one of the copy, from left to right.
+        down: Likewise, from the top down.
+    """
+    if across == down == 1:
+        return face
+    box = face.box
+    left, right = round(box.x * across), round((box.x + box.w) * across)
+    top, bottom = round(box.y * down), round((box.y + box.h) * down)
+    return replace(
+        face,
+        box=Box(left, top, right - left, bottom - top),
+        landmarks=tuple(((x + 0.5) * across - 0.5, (y + 0.5) * down - 0.5) for x, y in face.landmarks),
+    )
