@@ -192,6 +192,23 @@ class FaceTable:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class Neighbours:
+    """The stored faces nearest to some probes, as a store that can look for itself finds them.
+
+    Attributes:
+        rows: int64 (probes, k), nearest first; k may be smaller than asked for.
+        embeddings: float32 (probes, k, dimension), for the caller to compute the cosines itself.
+        engine: What looked, for the user.
+        exact: Whether these are certainly the nearest.
+    """
+
+    rows: NDArray[np.int64]
+    embeddings: Floats
+    engine: str
+    exact: bool
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class PairBlock:
     """Some pairs of faces, a < b. `a` and `b` are int64: face ids in a store, rows while matching.
 
@@ -307,8 +324,20 @@ class Snapshot(Protocol):
     def next_image_id(self) -> int:
         """The id the next new image will get."""
 
+    @property
+    def next_face_id(self) -> int:
+        """The id the next new face will get."""
+
     def embeddings(self, start: int, stop: int) -> Floats:
         """Rows start to stop of the embeddings, float32 (stop - start, dimension)."""
+
+    def nearest(self, probes: Floats, k: int) -> Neighbours | None:
+        """The faces with the largest inner products; None where the store cannot do better than be read.
+
+        Args:
+            probes: float32 (probes, dimension), L2-normalised, at least one.
+            k: Faces wanted for each.
+        """
 
     def findings(self) -> Findings | None:
         """The last findings, None if there are none."""
@@ -417,7 +446,8 @@ class Writer(Protocol):
     def pack(self) -> None:
         """Writes the store anew, as one file without anything that was removed.
 
-        Pairs and clusters that name a face which is gone go with it.
+        Pairs and clusters that name a face which is gone go with it. The writer's own snapshot need not be
+        readable afterwards.
 
         Raises:
             StoreWriteError: It could not be written; the store is as it was.
@@ -468,6 +498,12 @@ class Store(Protocol):
 
     def disk_bytes(self) -> int:
         """Bytes the store takes, sidecar files included."""
+
+    def kept_copies(self) -> list[str]:
+        """Files beside the store in which a repair kept what was damaged."""
+
+    def describe(self) -> Mapping[str, str]:
+        """What a user should know of the server behind the store, by name; nothing for a file."""
 
     def check(self) -> list[str]:
         """Reads the whole store; what is wrong, a sentence each, nothing for a sound store.

@@ -17,6 +17,7 @@ from contextlib import ExitStack, closing, suppress
 from dataclasses import replace
 from datetime import UTC, datetime
 from functools import cached_property
+from glob import escape, glob
 from types import TracebackType
 from typing import Any, Self
 
@@ -29,6 +30,7 @@ from facededup.store.basefile import BLOCK, BaseFile, Header, new_file, refuse_u
 from facededup.store.decisions import decision_columns, pack_forgotten
 from facededup.store.files import NewFile, flush_folder, remove, writing
 from facededup.store.findings import Hdf5Findings, Hdf5FindingsWriter, copy_living
+from facededup.store.integrity import look_through
 from facededup.store.journal import (
     BATCH,
     DECISIONS,
@@ -134,6 +136,9 @@ class Hdf5Snapshot:
     def embeddings(self, start: int, stop: int) -> Floats:
         """See `base.Snapshot`."""
         return (self._replay or self._base).embeddings(start, stop)
+
+    def nearest(self, probes: Floats, k: int) -> None:
+        """See `base.Snapshot`; a file does not look for itself."""
 
     def embedding_blocks(self) -> Iterator[Floats]:
         """All embeddings in blocks of `BLOCK` rows, the last one shorter."""
@@ -445,11 +450,17 @@ class Hdf5Store:
                 total += os.path.getsize(name)
         return total
 
+    def kept_copies(self) -> list[str]:
+        """See `base.Store`."""
+        return sorted(glob(escape(self._path) + ".damaged*"))
+
+    def describe(self) -> dict[str, str]:
+        """See `base.Store`."""
+        return {}
+
     def check(self) -> list[str]:
         """See `base.Store`."""
-        from facededup.store.integrity import check
-
-        return check(self._path)
+        return look_through(self.snapshot)
 
     def repair(self) -> Repair:
         """See `base.Store`."""
