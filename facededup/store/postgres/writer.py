@@ -128,6 +128,9 @@ class PostgresWriter:
         with self._step():
             drop(self._connection)
 
+    def search_log(self, key: bytes) -> None:
+        """See `base.Writer`; a search that was killed starts over."""
+
     def pack(self) -> None:
         """See `base.Writer`; also makes the vector index of a large store.
 
