@@ -95,6 +95,16 @@ class DeviceOptions:
 class EngineOptions:
     """What runs the network."""
 
+    gpu_memory_limit: Annotated[
+        int | None,
+        typer.Option(
+            "--gpu-memory-limit",
+            metavar="MB",
+            help="Memory of a GPU that the network may take. Default: what it needs.",
+            rich_help_panel=_SPEED,
+        ),
+    ] = None
+
     engine: Annotated[
         str | None,
         typer.Option(

@@ -208,7 +208,7 @@ class Pool(Generic[T, R]):
     def _start(self) -> _Worker[T]:
         parent_end, child_end = self._context.Pipe()
         process = self._context.Process(target=_serve, args=(child_end,), daemon=True)
-        with _main_module_left_alone():
+        with main_module_left_alone():
             process.start()
         child_end.close()
         return _Worker(process, parent_end)
@@ -359,7 +359,7 @@ _preparation_lock = threading.Lock()
 
 
 @contextlib.contextmanager
-def _main_module_left_alone() -> Iterator[None]:
+def main_module_left_alone() -> Iterator[None]:
     """Processes that this thread starts do not run the parent's main module again.
 
     Doing so costs them its imports, and asks for a guard in every script that uses facededup.
