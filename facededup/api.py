@@ -340,6 +340,7 @@ def evaluate(
     pairs: str | os.PathLike[str] | None = None,
     groups: str | os.PathLike[str] | None = None,
     store: str | os.PathLike[str] | None = None,
+    thresholds: Sequence[float] = (0.3, 0.35, 0.4, 0.45, 0.5, 0.55, 0.6, 0.7),
     settings: Settings | None = None,
     progress: Progress | None = None,
     **options: Any,
@@ -351,6 +352,7 @@ def evaluate(
         pairs: Instead of a folder, a CSV file with the columns path_a, path_b and same (1 or 0).
         groups: A CSV file with the group of each person (or path), to measure each group, too.
         store: Keeps the embeddings, and is used for what it has; by default a temporary one.
+        thresholds: Similarities at which clusters are measured, rising.
         settings: Of the run; by default those of the environment.
         progress: Receives the advance of long steps.
         **options: Fields of `Settings`; they go before `settings`.
@@ -375,6 +377,7 @@ def evaluate(
         progress,
         store=kept_in,
         groups=None if groups is None else os.fsdecode(groups),
+        thresholds=thresholds,
     )
 
 
