@@ -5,13 +5,14 @@ A pipeline is imported when it is first run: each needs other packages, and star
 
 from __future__ import annotations
 
+import importlib.util
 import os
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from facededup.counting import count_faces, count_images
-from facededup.errors import UsageError
+from facededup.errors import PackageMissingError, UsageError
 from facededup.metrics import Metrics
 from facededup.models.catalog import MODELS, ModelDescription
 from facededup.progress import Progress, SilentProgress
@@ -32,6 +33,7 @@ from facededup.store.opener import open_store
 
 if TYPE_CHECKING:
     from facededup.evaluation.pipeline import EvaluateResult
+    from facededup.executor import OpenExecutor
 
 
 def _settings(settings: Settings | None, options: dict[str, Any]) -> Settings:
@@ -69,8 +71,26 @@ def index(
     """
     from facededup.indexing import index_images
 
-    names = [os.fsdecode(path) for path in paths]
-    return index_images(names, _settings(settings, options), Metrics("index"), progress or SilentProgress())
+    chosen, names = _settings(settings, options), [os.fsdecode(path) for path in paths]
+    return index_images(
+        names,
+        chosen,
+        Metrics("index"),
+        progress or SilentProgress(),
+        open_executor=_queue_executor() if chosen.queue else None,
+    )
+
+
+def _queue_executor() -> OpenExecutor:
+    _demand_celery()
+    from facededup.distributed.executor import QueueExecutor
+
+    return QueueExecutor
+
+
+def _demand_celery() -> None:
+    if importlib.util.find_spec("celery") is None or importlib.util.find_spec("redis") is None:
+        raise PackageMissingError("--queue needs Celery and Redis: run pip install 'facededup[queue]'")
 
 
 def find(*, settings: Settings | None = None, progress: Progress | None = None, **options: Any) -> FindResult:

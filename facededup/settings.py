@@ -61,6 +61,12 @@ class Settings:
         against: Location of another store: `find` compares with its faces instead of the store's own.
         max_pairs: `find` stops before it stores more pairs than this.
         limit: How many pairs and clusters are listed; 0 for all.
+        queue: Celery workers do the work.
+        resume: Take up the queued job that an earlier run of this store left.
+        chunk_images: Images in one task of the queue.
+        broker_url: Of the queue.
+        result_backend: Redis URL of jobs and results; None for the broker's.
+        roots: Folders a worker may read below, separated as in PATH; None for any.
     """
 
     store: str = "facededup.h5"
@@ -95,6 +101,12 @@ class Settings:
     against: str | None = None
     max_pairs: int = 50_000_000
     limit: int = 100_000
+    queue: bool = False
+    resume: bool = False
+    chunk_images: int = 64
+    broker_url: str | None = None
+    result_backend: str | None = None
+    roots: str | None = None
 
     def __post_init__(self) -> None:
         """Refuses values no part of the program could use."""
@@ -116,7 +128,7 @@ class Settings:
             )
         if not 0 < self.recall < 1:
             raise UsageError(f"recall must be between 0 and 1, not {self.recall}")
-        for name in ("processes", "batch_size", "worker_memory", "gpu_memory_limit"):
+        for name in ("processes", "batch_size", "worker_memory", "gpu_memory_limit", "chunk_images"):
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise UsageError(f"{name} must be at least 1, not {value}")

@@ -36,6 +36,7 @@ LAYERS = (
     "indexing",
     "finding",
     "against",
+    "distributed",
     "exchange",
     "lookup",
     "pictures",

@@ -17,6 +17,7 @@ from facededup.cli.jobs import find, index, run
 from facededup.cli.maintenance import forget, store_commands, verify
 from facededup.cli.models import models_commands
 from facededup.cli.overview import status
+from facededup.cli.queue import flower, worker
 from facededup.cli.report import report
 from facededup.cli.search import search
 
@@ -43,6 +44,8 @@ for _body, _example in (
     (export, "facededup export pairs.parquet"),
     (import_, "facededup import faces.npz --store other.h5"),
     (evaluate, "facededup evaluate labelled --write-calibration ours.toml"),
+    (worker, "facededup worker --root /photos -c 8"),
+    (flower, "facededup flower --port 5555"),
     (doctor, "facededup doctor"),
     (demo, "facededup demo"),
 ):

@@ -19,6 +19,7 @@ from facededup.cli.options import (
     JsonOptions,
     LimitOptions,
     MetricsOptions,
+    QueuedIndexOptions,
     ReadingOptions,
     ReportOptions,
     Request,
@@ -54,7 +55,7 @@ Roots = Annotated[
 ]
 
 
-@takes(*_INDEXING, ResetIndexOptions, MetricsOptions)
+@takes(*_INDEXING, QueuedIndexOptions, ResetIndexOptions, MetricsOptions)
 def index(request: Request, paths: Paths, *, root: Roots = None) -> None:
     """Find images and store the faces of the new ones.
 
@@ -91,7 +92,7 @@ def find(request: Request) -> None:
     show_findings(request, result)
 
 
-@takes(*_INDEXING, *_FINDING, ResetIndexOptions, MetricsOptions)
+@takes(*_INDEXING, *_FINDING, QueuedIndexOptions, ResetIndexOptions, MetricsOptions)
 def run(request: Request, paths: Paths) -> None:
     """Index, then find, in one go.
 

@@ -28,6 +28,7 @@ _STORE = "Store and settings"
 _ENCODER = "Faces and model"
 _READING = "Reading images"
 _SPEED = "Speed"
+_QUEUE = "Other machines"
 _SEARCH = "Search"
 _OUTPUT = "Output"
 
@@ -229,6 +230,42 @@ class ReadingOptions:
         bool | None,
         typer.Option(
             "--rehash", help="Read every file again, whatever its time stamp says.", rich_help_panel=_READING
+        ),
+    ] = None
+
+
+class QueueOptions:
+    """Other machines."""
+
+    queue: Annotated[
+        bool | None,
+        typer.Option(
+            "--queue",
+            help="Have the work done by `facededup worker` processes, here or on other machines, through the "
+            "broker at FACEDEDUP_BROKER_URL.",
+            rich_help_panel=_QUEUE,
+        ),
+    ] = None
+
+
+class QueuedIndexOptions(QueueOptions):
+    """Other machines, for images."""
+
+    resume: Annotated[
+        bool | None,
+        typer.Option(
+            "--resume",
+            help="With --queue: take up the job that an interrupted run left with the workers.",
+            rich_help_panel=_QUEUE,
+        ),
+    ] = None
+    chunk_images: Annotated[
+        int | None,
+        typer.Option(
+            "--chunk-images",
+            metavar="N",
+            help="With --queue: images in one task. Default: 64.",
+            rich_help_panel=_QUEUE,
         ),
     ] = None
 

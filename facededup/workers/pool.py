@@ -157,15 +157,31 @@ class Pool(Generic[T, R]):
                 if pulled == given:
                     break
                 self._wake_writer.send_bytes(b"w")
-                answer = self._answers.get()
-                if isinstance(answer, BaseException):
-                    raise answer
+                yield self.take()
                 given += 1
-                yield answer
             self._running = False
         finally:
             if self._running:
                 self.close()
+
+    def submit(self, task: T) -> None:
+        """Puts one more task in line, for those who feed the pool bit by bit instead of by `run`.
+
+        One thread at a time.
+        """
+        self._waiting.append(_Job(task))
+        self._wake_writer.send_bytes(b"w")
+
+    def take(self) -> tuple[T, R | Failure]:
+        """Waits for the next task that has finished.
+
+        Raises:
+            JobError: As `run`, and when the pool is closed while this waits.
+        """
+        answer = self._answers.get()
+        if isinstance(answer, BaseException):
+            raise answer
+        return answer
 
     def close(self) -> None:
         """Stops the workers at once, whatever they are doing. Closing again does nothing."""
@@ -175,6 +191,7 @@ class Pool(Generic[T, R]):
         atexit.unregister(self.close)
         self._wake_writer.send_bytes(b"w")
         self._pump_thread.join()
+        self._answers.put(JobError("the pool was closed"))
         self._wake_writer.close()
         self._wake_reader.close()
 

@@ -21,6 +21,7 @@ def test_the_commands():
         "evaluate",
         "export",
         "find",
+        "flower",
         "forget",
         "import",
         "index",
@@ -31,6 +32,7 @@ def test_the_commands():
         "status",
         "store",
         "verify",
+        "worker",
     ]
 
 
