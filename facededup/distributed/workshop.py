@@ -13,7 +13,7 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 
-from facededup.executor import embed_faces, open_local_encoder, parallel_batches
+from facededup.executor import embed_faces, open_local_encoder
 from facededup.models.encoder import Encoder
 from facededup.recipe import analysis_settings
 from facededup.settings import Settings
@@ -62,7 +62,7 @@ class Workshop:
                 Pool(Analyser, analysis, processes, timeout=settings.image_timeout, memory=memory)
             )
             self.encoder: Encoder = open_local_encoder(self.order.fingerprint, settings)
-            self._turn = threading.Semaphore(parallel_batches(self.encoder))
+            self._turn = threading.Semaphore(self.encoder.engine.lanes)
             self._stack = stack.pop_all()
         threading.Thread(target=self._deliver, name="workshop", daemon=True).start()
         return self
