@@ -19,7 +19,6 @@ if TYPE_CHECKING:
         search,
         store_status,
         verify,
-        write_report,
     )
     from facededup.errors import FacededupError
     from facededup.evaluation.pipeline import EvaluateResult
@@ -58,7 +57,6 @@ _HOMES = {
         "search",
         "store_status",
         "verify",
-        "write_report",
     ),
     "facededup.errors": ("FacededupError",),
     "facededup.evaluation.pipeline": ("EvaluateResult",),
@@ -132,7 +130,6 @@ __all__ = [
     "search",
     "store_status",
     "verify",
-    "write_report",
 ]
 
 

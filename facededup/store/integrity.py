@@ -2,24 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 import numpy as np
 
 from facededup.errors import DamagedStoreError
-from facededup.store.base import Snapshot
+from facededup.store.hdf5 import Hdf5Snapshot
 from facededup.types import Outcome
 
 _PAIRS = 1 << 20
-_ROWS = 4096
 _NORM_TOLERANCE = 1e-3
 
 
-def look_through(open_snapshot: Callable[[], Snapshot]) -> list[str]:
-    """Reads a whole store.
-
-    Args:
-        open_snapshot: Opens it.
+def check(path: str) -> list[str]:
+    """Reads the whole store at `path`, its journal included.
 
     Returns:
         What is wrong, a sentence each; nothing for a sound store.
@@ -31,7 +27,7 @@ def look_through(open_snapshot: Callable[[], Snapshot]) -> list[str]:
     """
     problems: list[str] = []
     try:
-        with open_snapshot() as snapshot:
+        with Hdf5Snapshot(path) as snapshot:
             for look in (_images, _faces, _embeddings, _findings, _decisions):
                 try:
                     problems.extend(look(snapshot))
@@ -42,7 +38,7 @@ def look_through(open_snapshot: Callable[[], Snapshot]) -> list[str]:
     return problems
 
 
-def _images(snapshot: Snapshot) -> Iterator[str]:
+def _images(snapshot: Hdf5Snapshot) -> Iterator[str]:
     images = snapshot.images
     if len(images) and not (np.all(np.diff(images.id) > 0) and images.id[0] >= 0):
         yield "images: the ids do not ascend"
@@ -56,7 +52,7 @@ def _images(snapshot: Snapshot) -> Iterator[str]:
         yield "images: an image has no root"
 
 
-def _faces(snapshot: Snapshot) -> Iterator[str]:
+def _faces(snapshot: Hdf5Snapshot) -> Iterator[str]:
     faces, images = snapshot.faces, snapshot.images
     if len(faces) == 0:
         return
@@ -69,16 +65,15 @@ def _faces(snapshot: Snapshot) -> Iterator[str]:
         yield "faces: the faces of a content are not numbered from 0"
 
 
-def _embeddings(snapshot: Snapshot) -> Iterator[str]:
-    for number, start in enumerate(range(0, len(snapshot.faces), _ROWS)):
-        rows = snapshot.embeddings(start, min(start + _ROWS, len(snapshot.faces)))
+def _embeddings(snapshot: Hdf5Snapshot) -> Iterator[str]:
+    for number, rows in enumerate(snapshot.embedding_blocks()):
         squares = np.einsum("ij,ij->i", rows, rows)
         # Written this way round, what is not a number fails too.
         if not np.all(np.abs(squares - 1) < 2 * _NORM_TOLERANCE):
             yield f"embeddings: block {number} is not L2-normalised"
 
 
-def _findings(snapshot: Snapshot) -> Iterator[str]:
+def _findings(snapshot: Hdf5Snapshot) -> Iterator[str]:
     findings = snapshot.findings()
     if findings is None:
         return
@@ -95,6 +90,6 @@ def _findings(snapshot: Snapshot) -> Iterator[str]:
         yield "findings: a cluster has a face that never was"
 
 
-def _decisions(snapshot: Snapshot) -> Iterator[str]:
+def _decisions(snapshot: Hdf5Snapshot) -> Iterator[str]:
     snapshot.decisions()  # compares the checksums, and refuses what is no decision
     return iter(())

@@ -1,1 +1,0 @@
-"""Many machines: the work of `index` and `find` on Celery workers."""

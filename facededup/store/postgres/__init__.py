@@ -1,1 +1,0 @@
-"""A store in a schema of a PostgreSQL database."""
