@@ -12,11 +12,15 @@ import warnings
 import numpy as np
 import pytest
 from random_weights import deepface_client, write_onnx, write_weights
+from skimage import data
 
 from facededup.errors import JobError, WeightsMissingError
+from facededup.faces.align import build_aligner
+from facededup.faces.detect import build_detector
 from facededup.models.catalog import MODELS, describe_model
 from facededup.models.encoder import Encoder
 from facededup.models.engine import open_engine
+from facededup.models.weights import find_weights
 
 LARGE = {"VGG-Face", "DeepFace", "Facenet", "Facenet512", "ArcFace"}
 SLOW = {(name, engine) for name in LARGE for engine in ("pytorch", "tensorflow")} | {
@@ -52,8 +56,8 @@ def faces_for(model, count=5):
     return (patches[:, :height, :width] + noise).astype(np.uint8)
 
 
-def deepface_represent(model, engine, faces, monkeypatch):
-    """float64 (n, dimension): what `DeepFace.represent` gives for the faces as they are."""
+def deepface_represent(model, engine, faces, monkeypatch, detector="skip"):
+    """float64 (n, dimension): what `DeepFace.represent` gives for images with one face each."""
     deepface_client(model, engine)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -66,7 +70,7 @@ def deepface_represent(model, engine, faces, monkeypatch):
             modeling, "cached_models", {task: {} for task in modeling.AVAILABLE_MODELS}, raising=False
         )
         images = [np.ascontiguousarray(face[..., ::-1]) for face in faces]
-        results = DeepFace.represent(images, model_name=model.name, detector_backend="skip")
+        results = DeepFace.represent(images, model_name=model.name, detector_backend=detector)
     return np.array([result["embedding"] for (result,) in results])
 
 
@@ -86,6 +90,33 @@ def test_equals_deepface(model, engine, require, monkeypatch):
     expected /= np.linalg.norm(expected, axis=1, keepdims=True)
     assert np.ptp(expected, axis=0).max() > 1e-2, "the faces must differ for the test to say anything"
     np.testing.assert_allclose(Encoder(opened).encode(faces), expected, rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("name", "engine"),
+    [("Facenet512", "onnx"), ("ArcFace", "onnx"), ("SFace", "onnx"), ("DeepID", "pytorch")],
+)
+@pytest.mark.filterwarnings("ignore")
+def test_align_deepface_equals_deepface_on_a_photo(name, engine, require, home, monkeypatch):
+    """From the photo to the embedding: found, turned, cut and embedded as DeepFace does it.
+
+    Chips have whole values where DeepFace has fractions: hence 1e-3, half a step of 255 being 2e-3.
+    """
+    require(engine)
+    model = describe_model(name)
+    photo = np.ascontiguousarray(data.astronaut()[:300, 40:440])
+    for file in ("shape_predictor_5_face_landmarks.dat", "dlib_face_recognition_resnet_model_v1.dat"):
+        packaged = find_weights(file)
+        os.makedirs(home / ".deepface" / "weights", exist_ok=True)
+        os.symlink(packaged, home / ".deepface" / "weights" / file)
+    write_weights(model, engine)
+    faces = build_detector("dlib", "deepface").detect(photo)
+    chips = build_aligner("deepface", "dlib", name)(photo, faces)
+    ours = Encoder(open_engine(model, engine=engine)).encode(chips)
+    # DeepFace answers to one image in another form than to several.
+    expected = deepface_represent(model, engine, [photo, photo], monkeypatch, detector="dlib")[:1]
+    expected /= np.linalg.norm(expected, axis=1, keepdims=True)
+    np.testing.assert_allclose(ours, expected, rtol=0, atol=1e-3)
 
 
 def test_buffalo_runs_without_insightface():
