@@ -1,54 +1,39 @@
-"""The false match rate of the default encoder against the cosine: the curve shipped in the catalogue.
+"""The curves of facededup/models/curves.py: false and true match rates of an encoder against the cosine.
 
-All pairs of images of different people (one folder a person), one face an image, the one nearest the centre.
-A rate is only given where at least 20 false matches were counted; labels of the set that are wrong push the
-last points up.
+All pairs of images, one folder a person, one face an image, the one nearest the centre. Prints the entry
+of `CURVES` to be pasted. A false match rate is only given where at least 20 false matches were counted; wrong
+labels of the set push the last points up.
 """
 
 from __future__ import annotations
 
-import os
-import tempfile
-
-import numpy as np
-from accuracy import embeddings_by_path
 from common import images_of, parser, report
 
 import facededup
 
-RATES = (1e-1, 3e-2, 1e-2, 3e-3, 1e-3, 6e-4, 3e-4, 1e-4, 3e-5, 1e-5, 3e-6, 1e-6)
-BINS = 20_000
+
+def entry(result: facededup.EvaluateResult) -> str:
+    """The curves as source text."""
+    made, curves = result.fingerprint, result.calibration
+    lines = ["    MeasuredCurves("]
+    lines += [f"        {name}={getattr(made, name)!r}," for name in ("model", "detector", "align", "flip")]
+    for name, points in (("impostors", curves.impostors), ("genuine", curves.genuine)):
+        lines += [f"        {name}=(", *(f"            ({x:g}, {y:.3g})," for x, y in points), "        ),"]
+    return "\n".join([*lines, "    ),"]).replace("'", '"')
 
 
 def main() -> None:
     arguments = parser(__doc__)
     arguments.add_argument("--store", help="keep the store here instead of a temporary folder")
+    arguments.add_argument("--flip", action="store_true", help="average each face with its mirror")
     given = arguments.parse_args()
     images_of(given.faces)
-    with tempfile.TemporaryDirectory() as folder:
-        store = given.store or os.path.join(folder, "faces.h5")
-        facededup.index([given.faces], store=store, faces="center")
-        vectors = embeddings_by_path(store)
-    paths = sorted(vectors)
-    matrix = np.stack([vectors[path] for path in paths])
-    names = np.unique([os.path.dirname(path) for path in paths], return_inverse=True)[1]
-    edges = np.linspace(0.0, 1.0, BINS + 1)
-    counts = np.zeros(BINS, np.int64)
-    total = 0
-    for start in range(0, len(matrix), 1024):
-        scores = matrix[start : start + 1024] @ matrix.T
-        rows = np.arange(start, start + len(scores))
-        strangers = (names[rows, None] != names[None]) & (np.arange(len(matrix))[None] > rows[:, None])
-        chosen = scores[strangers]
-        total += len(chosen)
-        counts += np.histogram(chosen, edges)[0]
-    above = np.cumsum(counts[::-1])[::-1]
-    points = []
-    for rate in RATES:
-        if rate * total >= 20:
-            place = int(np.searchsorted(-above, -rate * total))
-            points.append((round(float(edges[place]), 4), rate))
-    report({"images": len(paths), "pairs of strangers": total, "impostors": points}, given.json)
+    result = facededup.evaluate(given.faces, store=given.store, flip=given.flip or None)
+    print(entry(result))
+    report(
+        {"facts": result.calibration.facts, "calibration": result.calibration.to_dict(result.fingerprint)},
+        given.json,
+    )
 
 
 if __name__ == "__main__":

@@ -126,8 +126,8 @@ def approximate(vectors: Floats, cut: float, screen: Screen | None, target: floa
     tuning = seconds(lambda: made.append(tune_lists(vectors, cut, target, group=group, screen=screen)))
 
     def join() -> None:
-        for block in approximate_join(vectors, made[0], cut, group=group):
-            meter.count(block)
+        for _ in meter.counted(approximate_join(vectors, made[0], cut, group=group)):
+            pass
 
     joining = seconds(join)
     measuring = seconds(lambda: recalls.append(meter.measure(source, cut, group=group, screen=screen)))

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
         search,
         store_status,
         verify,
+        write_report,
     )
     from facededup.errors import FacededupError
     from facededup.evaluation.pipeline import EvaluateResult
@@ -57,6 +58,7 @@ _HOMES = {
         "search",
         "store_status",
         "verify",
+        "write_report",
     ),
     "facededup.errors": ("FacededupError",),
     "facededup.evaluation.pipeline": ("EvaluateResult",),
@@ -130,6 +132,7 @@ __all__ = [
     "search",
     "store_status",
     "verify",
+    "write_report",
 ]
 
 

@@ -23,7 +23,7 @@ from facededup.progress import Progress
 from facededup.results import FindResult
 from facededup.settings import Settings
 from facededup.store.base import PairBlock, Snapshot
-from facededup.store.opener import open_store
+from facededup.store.opener import open_store, same_place
 from facededup.types import FaceRef, Pair
 
 
@@ -45,17 +45,16 @@ def find_against(settings: Settings, base: str, metrics: Metrics, progress: Prog
         TooManyPairsError: There are more pairs than `max_pairs`.
         UsageError: Both are the same store, or an approximate search was asked for.
     """
-    if settings.index == "ivf" or settings.group_by is not None:
-        raise UsageError(
-            "--against searches exactly and without groups: leave --index ivf and --group-by out"
-        )
-    if os.path.realpath(base) == os.path.realpath(settings.store):
+    if settings.index in ("ivf", "hnsw") or settings.group_by is not None:
+        raise UsageError("--against searches exactly and without groups: leave --index and --group-by out")
+    if same_place(base, settings.store):
         raise UsageError("--against takes another store: `find` alone compares a store with itself")
-    with open_store(settings.store).snapshot() as own, open_store(base).snapshot() as other:
+    store, base_store = open_store(settings.store), open_store(base)
+    with store.snapshot() as own, base_store.snapshot() as other:
         if own.fingerprint != other.fingerprint:
             raise SettingMismatchError(
-                f"the embeddings of {settings.store!r} and {base!r} were made by different models or "
-                f"settings: they cannot be compared"
+                f"the embeddings of {store.location!r} and {base_store.location!r} were made by different "
+                f"models or settings: they cannot be compared"
             )
         calibration = store_calibration(settings, own)
         choice = choose_cut(settings, calibration, len(own.faces) * len(other.faces))
@@ -72,14 +71,14 @@ def find_against(settings: Settings, base: str, metrics: Metrics, progress: Prog
             key=lambda pair: (-pair.cosine, pair.a.path, pair.b.path, pair.a.face, pair.b.face),
         )
         return FindResult(
-            store=settings.store,
+            store=store.location,
             fingerprint=own.fingerprint,
             threshold=choice.threshold,
             cosine_cut=cut,
             operating_cosine=operating,
             operating_cosine_source=calibration.source,
             complete=True,
-            search={"device": "CPU", "against": base, "against_faces": count_faces(other)},
+            search={"device": "CPU", "against": base_store.location, "against_faces": count_faces(other)},
             images=count_images(own.images),
             faces=count_faces(own),
             expected_false_pairs=choice.expected_false_pairs,

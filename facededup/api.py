@@ -5,13 +5,14 @@ A pipeline is imported when it is first run: each needs other packages, and star
 
 from __future__ import annotations
 
+import importlib.util
 import os
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from facededup.counting import count_faces, count_images
-from facededup.errors import UsageError
+from facededup.errors import PackageMissingError, UsageError
 from facededup.metrics import Metrics
 from facededup.models.catalog import MODELS, ModelDescription
 from facededup.progress import Progress, SilentProgress
@@ -32,6 +33,7 @@ from facededup.store.opener import open_store
 
 if TYPE_CHECKING:
     from facededup.evaluation.pipeline import EvaluateResult
+    from facededup.executor import OpenExecutor
 
 
 def _settings(settings: Settings | None, options: dict[str, Any]) -> Settings:
@@ -69,8 +71,26 @@ def index(
     """
     from facededup.indexing import index_images
 
-    names = [os.fsdecode(path) for path in paths]
-    return index_images(names, _settings(settings, options), Metrics("index"), progress or SilentProgress())
+    chosen, names = _settings(settings, options), [os.fsdecode(path) for path in paths]
+    return index_images(
+        names,
+        chosen,
+        Metrics("index"),
+        progress or SilentProgress(),
+        open_executor=_queue_executor() if chosen.queue else None,
+    )
+
+
+def _queue_executor() -> OpenExecutor:
+    _demand_celery()
+    from facededup.distributed.executor import QueueExecutor
+
+    return QueueExecutor
+
+
+def _demand_celery() -> None:
+    if importlib.util.find_spec("celery") is None or importlib.util.find_spec("redis") is None:
+        raise PackageMissingError("--queue needs Celery and Redis: run pip install 'facededup[queue]'")
 
 
 def find(*, settings: Settings | None = None, progress: Progress | None = None, **options: Any) -> FindResult:
@@ -156,6 +176,48 @@ def compare(
     from facededup.lookup import compare_images
 
     return compare_images(os.fsdecode(a), os.fsdecode(b), _settings(settings, options), Metrics("compare"))
+
+
+def write_report(
+    path: str | os.PathLike[str],
+    *,
+    edges: int | None = None,
+    symmetric: bool = False,
+    inline_limit: int | None = None,
+    metrics: Metrics | None = None,
+    settings: Settings | None = None,
+    progress: Progress | None = None,
+    **options: Any,
+) -> None:
+    """Writes the last findings as one HTML page, to look through, search, decide on and print.
+
+    Args:
+        path: The file; pictures that outgrow it lie in a folder beside it.
+        edges: List only so many pairs of highest and as many of lowest similarity.
+        symmetric: List each pair in both directions.
+        inline_limit: Bytes of pictures in the file itself, at most; 30 million by default.
+        metrics: Of the run that found them, for the summary.
+        settings: Of the run; by default those of the environment.
+        progress: Receives the advance.
+        **options: Fields of `Settings`, e.g. `store="people.h5"`, `limit=1000`; they go before `settings`.
+
+    Raises:
+        StoreNotFoundError: There is no store.
+        UsageError: It has no findings; run `find` first.
+        JobError: The file cannot be written.
+    """
+    from facededup.report.html_report import INLINE_LIMIT, write_html
+    from facededup.report.page_data import PageOptions
+
+    chosen = _settings(settings, options)
+    write_html(
+        chosen,
+        os.fsdecode(path),
+        PageOptions(limit=chosen.limit, edges=edges, symmetric=symmetric),
+        progress or SilentProgress(),
+        inline_limit=INLINE_LIMIT if inline_limit is None else inline_limit,
+        metrics=None if metrics is None else metrics.to_dict(),
+    )
 
 
 def store_status(*, settings: Settings | None = None, **options: Any) -> StoreStatus:
@@ -298,6 +360,7 @@ def evaluate(
     pairs: str | os.PathLike[str] | None = None,
     groups: str | os.PathLike[str] | None = None,
     store: str | os.PathLike[str] | None = None,
+    thresholds: Sequence[float] = (0.3, 0.35, 0.4, 0.45, 0.5, 0.55, 0.6, 0.7),
     settings: Settings | None = None,
     progress: Progress | None = None,
     **options: Any,
@@ -309,6 +372,7 @@ def evaluate(
         pairs: Instead of a folder, a CSV file with the columns path_a, path_b and same (1 or 0).
         groups: A CSV file with the group of each person (or path), to measure each group, too.
         store: Keeps the embeddings, and is used for what it has; by default a temporary one.
+        thresholds: Similarities at which clusters are measured, rising.
         settings: Of the run; by default those of the environment.
         progress: Receives the advance of long steps.
         **options: Fields of `Settings`; they go before `settings`.
@@ -333,6 +397,7 @@ def evaluate(
         progress,
         store=kept_in,
         groups=None if groups is None else os.fsdecode(groups),
+        thresholds=thresholds,
     )
 
 

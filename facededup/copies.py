@@ -47,6 +47,13 @@ class Copies:
         """Rows of all images with the content of a first image, ascending."""
         return self._rows[self._start[first] : self._start[first + 1]]
 
+    def spread(self, firsts: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """All images with the contents of some first images: places in `firsts`, and rows of images."""
+        count = self.count[firsts]
+        place = np.repeat(np.arange(len(firsts)), count)
+        within = np.arange(len(place)) - np.repeat(np.cumsum(count) - count, count)
+        return place, self._rows[self._start[firsts[place]] + within]
+
     def listed_rows(self, first: int) -> NDArray[np.int64]:
         """Rows of the images whose pairs with other contents are listed."""
         rows = self.rows(first)

@@ -26,7 +26,7 @@ from facededup.models.weights import (
 )
 from facededup.results import Check, Diagnosis
 from facededup.settings import Settings
-from facededup.store.opener import open_store
+from facededup.store.opener import is_url, open_store
 
 _SECONDS = 180
 """A framework may take a minute to import on a cold disk."""
@@ -128,16 +128,16 @@ def _weights(model: str, engine: str) -> Iterator[Check]:
 def _folders(location: str) -> Iterator[Check]:
     yield _folder("cache", cache_directory(), needed=False)
     yield _folder("weights", deepface_weights_directory(), needed=False)
-    store = open_store(location)
-    yield _folder("store", os.path.dirname(os.path.abspath(location)), needed=True)
-    if not store.exists():
-        yield Check("folders", "store file", "absent", f"there is no store at {location!r} yet")
-        return
+    if not is_url(location):
+        yield _folder("store", os.path.dirname(os.path.abspath(location)), needed=True)
     try:
+        store = open_store(location)
+        if not store.exists():
+            yield Check("folders", "store file", "absent", f"there is no store at {store.location!r} yet")
+            return
         with store.snapshot() as snapshot:
-            yield Check(
-                "folders", "store file", "ok", f"{location!r}: {len(snapshot.images):,} images", needed=True
-            )
+            count = len(snapshot.images)
+        yield Check("folders", "store file", "ok", f"{store.location!r}: {count:,} images", needed=True)
     except FacededupError as exc:
         yield Check("folders", "store file", "failed", str(exc), needed=True)
 

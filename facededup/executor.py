@@ -108,7 +108,7 @@ class LocalExecutor:
             )
             self._encoder = self._given or open_local_encoder(work.fingerprint, settings)
             note_engine(work.metrics, self._encoder)
-            self._parallel = parallel_batches(self._encoder)
+            self._parallel = self._encoder.engine.lanes
             self._threads = stack.enter_context(ThreadPoolExecutor(self._parallel, "encoder"))
             self._stack = stack.pop_all()
         return self
@@ -145,15 +145,6 @@ class LocalExecutor:
 def open_local_encoder(fingerprint: Fingerprint, settings: Settings) -> Encoder:
     """An encoder with one thread a batch: where cores are free, whole batches run side by side."""
     return open_encoder(fingerprint, settings, threads=1)
-
-
-def parallel_batches(encoder: Encoder) -> int:
-    """Batches to run at once.
-
-    On CPU cores embedding is about half of all the work; with fewer threads than that the workers would
-    outrun it, and at the end, when they are done, one core would work alone.
-    """
-    return max(2, (os.cpu_count() or 1) // 2) if encoder.engine.runs_in_parallel else 1
 
 
 def embed_faces(encoder: Encoder, analyses: Sequence[Analysis]) -> tuple[Floats, float]:

@@ -16,13 +16,11 @@ from numpy.typing import NDArray
 from facededup.calibration import choose_cut, compared_pairs, store_calibration
 from facededup.copies import Copies
 from facededup.counting import count_faces, count_images
-from facededup.decisions import decide
 from facededup.errors import StoreNotFoundError, TooManyPairsError, UsageError
 from facededup.groups import image_groups
 from facededup.listing import CHUNK, Listing
 from facededup.matching import gpu
 from facededup.matching.clusters import average_linkage
-from facededup.matching.constraints import join, separate
 from facededup.matching.graph_clusters import chinese_whispers, connected_components
 from facededup.matching.selfjoin import estimate_pairs
 from facededup.matching.shape import describe_clusters
@@ -62,8 +60,6 @@ def find_duplicates(settings: Settings, metrics: Metrics, progress: Progress) ->
     with store.snapshot() as snapshot:
         choose_fingerprint(settings, snapshot.fingerprint, store.location)
     with store.writer() as writer:
-        if settings.reset:
-            writer.drop_findings()
         search = _Search(writer, settings, metrics, progress, searches)
         search.execute()
     with store.snapshot() as snapshot:
@@ -129,7 +125,6 @@ class _Search:
         self.calibration = store_calibration(settings, self.snapshot)
         self.choice = choose_cut(settings, self.calibration, compared_pairs(self._group))
         self.cut = self.choice.cosine
-        self.decided = decide(self.snapshot)
         self.groups = image_groups(self.snapshot.images, settings.group_by)
         self.total = 0
         self.complete = True
@@ -141,6 +136,7 @@ class _Search:
         self.metrics.mark_started()
         before = self._reusable()
         covered = 0 if before is None else self._covered(before)
+        log = self.writer.search_log(self._search_key(covered))
         with self.metrics.timed("search"):
             if before is None:
                 self._refuse_too_many()
@@ -153,14 +149,19 @@ class _Search:
                 recall=self.settings.recall,
                 progress=self.progress,
                 searches=self.searches,
+                log=log,
             )
         findings = self.writer.write_findings()
-        if before is not None and search.since == covered:
-            self._keep_pairs(before, findings)
-            self._join(search, findings, np.empty(0, np.int64))
-        else:
+        if before is not None and search.since != covered:
             before = None
-            self._join(search, findings, self._previous_keys())
+        try:
+            if before is not None:
+                self._keep_pairs(before, findings)
+            self._join(search, findings, np.empty(0, np.int64) if before else self._previous_keys())
+        except KeyboardInterrupt:
+            if log is not None:
+                log.keep()
+            raise
         self._note_versions()
         self.complete = search.complete and (before is None or bool(before.meta["complete"]))
         self.facts = {**_facts_before(before), **search.facts, "reused_faces": search.since}
@@ -170,12 +171,21 @@ class _Search:
             self.progress.finish()
         with self.metrics.timed("store"):
             findings.finish(self._meta(), clusters)
+            if log is not None:
+                log.remove()
 
     def _note_versions(self) -> None:
         """Of the packages that searched; FAISS is loaded only where it was needed."""
         self.metrics.versions["numpy"] = np.__version__
         if "faiss" in sys.modules:
             self.metrics.versions["faiss"] = sys.modules["faiss"].__version__
+
+    def _search_key(self, covered: int) -> bytes:
+        """Stands for all that decides which pairs a search finds and in which order."""
+        key = hashlib.blake2b(digest_size=16)
+        key.update(self.snapshot.faces.id.tobytes() + self._group.tobytes())
+        key.update(repr((self.cut, covered, self.settings.recall)).encode())
+        return key.digest()
 
     @property
     def _group(self) -> NDArray[np.int64]:
@@ -298,7 +308,6 @@ class _Search:
                 new[labels[members[images[members] == row]]] = True
         for block in pairs():
             inside = block.new & (labels[block.a] == labels[block.b])
-            inside &= ~self.decided.are_same(block.a, block.b)
             new[labels[block.a[inside]]] = True
         order = np.argsort(members)
         place = np.empty(len(order), np.int64)
@@ -328,7 +337,6 @@ class _Search:
         a, b = np.concatenate((labels, first[named])), np.concatenate((np.arange(count), faces))
         links = PairBlock(a, b, np.ones(len(a)), np.zeros(len(a), np.bool_))
         joined = connected_components(count, lambda: iter([links]), 1.0)
-        joined = separate(joined, self.decided.kept_apart, lambda: iter([links]))
         lowest, highest = np.full(count, len(groups)), np.full(count, -1)
         np.minimum.at(lowest, joined[faces], named)
         np.maximum.at(highest, joined[faces], named)
@@ -338,18 +346,14 @@ class _Search:
         self, pairs: Callable[[], Iterator[PairBlock]], weights: NDArray[np.int64]
     ) -> NDArray[np.int64]:
         """The lowest row of each face's cluster."""
-        count, apart = len(self.vectors), self.decided.kept_apart
+        count = len(self.vectors)
         match self.settings.clustering:
             case "components":
-                labels = separate(connected_components(count, pairs, self.cut), apart, pairs)
+                return connected_components(count, pairs, self.cut)
             case "chinese-whispers":
-                labels = separate(chinese_whispers(count, pairs, self.cut), apart, pairs)
+                return chinese_whispers(count, pairs, self.cut)
             case _:
-                labels = average_linkage(
-                    count, pairs, self.vectors.gather, self.cut, weights=weights, apart=apart
-                )
-        person = self.decided.person
-        return labels if person is None else join(labels, person, apart)
+                return average_linkage(count, pairs, self.vectors.gather, self.cut, weights=weights)
 
     def _cluster_keys(self, members: NDArray[np.int64], offsets: NDArray[np.int64]) -> list[str]:
         """Stable names: from the smallest (content hash, box) among the members."""
@@ -400,7 +404,7 @@ def _result(snapshot: Snapshot, location: str, settings: Settings, metrics: Metr
         )
     meta = findings.meta
     listing = Listing(snapshot, findings, float(meta["operating_cosine"]))
-    pairs, different, in_groups = listing.pair_totals()
+    pairs, in_groups = listing.pair_totals()
     return FindResult(
         store=location,
         fingerprint=snapshot.fingerprint,
@@ -415,8 +419,7 @@ def _result(snapshot: Snapshot, location: str, settings: Settings, metrics: Metr
         expected_false_pairs=meta.get("expected_false_pairs"),
         true_pairs_kept=meta.get("true_pairs_kept"),
         extrapolated=bool(meta.get("extrapolated")),
-        suppressed={"different": different, "group": in_groups},
-        decisions=listing.decided.counts(),
+        suppressed={"different": 0, "group": in_groups},
         clusters_total=len(findings.clusters),
         clusters=listing.clusters(settings.limit),
         pairs_total=pairs,

@@ -15,6 +15,7 @@ from datetime import UTC, datetime
 from functools import partial
 
 from facededup.counting import count_faces, count_images
+from facededup.errors import JobError
 from facededup.executor import Executor, LocalExecutor, OpenExecutor, Result, Work, open_local_encoder
 from facededup.identity import KnownImages, Relation, Twin
 from facededup.images.walk import FoundFile, ImageWalk, find_images, find_mount
@@ -71,7 +72,7 @@ def index_images(
     # The default one always opens: that is done beside the workers' start, when there is something to embed.
     is_default = (fingerprint.model, settings.engine) == (DEFAULT_MODEL, "auto")
     if open_executor is None:
-        early = settings.gpu or (existing is None and not is_default)
+        early = settings.gpu or settings.devices or (existing is None and not is_default)
         encoder = open_local_encoder(fingerprint, settings) if early else None
         open_executor = partial(LocalExecutor, encoder=encoder)
     with store.writer(fingerprint, reset=settings.reset) as writer:
@@ -145,7 +146,8 @@ class _Run:
                 for task, result in _until_stopped(self._analyses(executor, tasks), stop):
                     self._take(task, result)
                     gathered = self._gathering
-                    if gathered.count >= executor.batch_faces or len(gathered.images) >= COMMIT_IMAGES:
+                    enough = max(COMMIT_IMAGES, 2 * executor.batch_faces)
+                    if gathered.count >= executor.batch_faces or len(gathered.images) >= enough:
                         self._submit(executor)
                     self._collect(executor, executor.batches_ahead)
                     progress.advance()
@@ -306,7 +308,11 @@ class _Run:
         """Takes finished batches, in order, until at most `waiting` are left, and commits when it is time."""
         while self._embedding and (len(self._embedding) > waiting or self._embedding[0][1].done()):
             pending, future = self._embedding.popleft()
-            embeddings, seconds = future.result()
+            try:
+                embeddings, seconds = future.result()
+            except JobError:  # of a GPU, say: what was embedded before is kept
+                self._commit(executor)
+                raise
             self.metrics.stages["embed"].add(seconds, len(embeddings))
             self.tally.embedded += len(embeddings)
             self._ready.append((pending, embeddings))

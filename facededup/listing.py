@@ -14,9 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from facededup.copies import Copies
-from facededup.decisions import SAME, decide
 from facededup.groups import image_groups
-from facededup.images.phash import is_same_photo
 from facededup.models.scores import similarity
 from facededup.store.base import ClusterTable, FaceTable, Findings, ImageTable, PairBlock, Snapshot
 from facededup.types import Box, Cluster, ClusterFace, FaceRef, Outcome, Pair, Unencoded
@@ -73,11 +71,6 @@ class Listing:
         """Images that were not there in the findings before."""
         self.group = image_groups(self.images, findings.meta.get("group_by"))
         """The group of each image, None without groups."""
-        self.decided = decide(snapshot)
-        """What people decided, up to now."""
-        self._first_face = np.full(len(self.images), -1)
-        begins = np.flatnonzero(self.faces.number == 0)
-        self._first_face[self.faces.image[begins]] = begins
 
     def path(self, row: int) -> str:
         """An image's path."""
@@ -96,61 +89,45 @@ class Listing:
         """On the calibrated scale."""
         return float(similarity(cosine, self.operating_cosine))
 
-    def pair_totals(self) -> tuple[int, int, int]:
-        """Number of pairs, copies' included; how many more are decided to be different; or in a group."""
+    def pair_totals(self) -> tuple[int, int]:
+        """Number of pairs, those of copies included, and how many more are within a group."""
         listed = self.copies.listed_count
         total = self.copies.twin_pair_count
         for start in range(0, self.findings.pair_count, CHUNK):
             block = self.findings.pairs(start, start + CHUNK)
             total += int((listed[self._image(block.a)] * listed[self._image(block.b)]).sum())
-        different = sum(len(columns[0]) for columns in self._different_pairs())
-        if self.group is None:
-            return total - different, different, 0
-        across = sum(len(columns[0]) for columns in self.all_pairs())
-        return across, different, total - across - different
+        return (total, 0) if self.group is None else self._split(total)
 
     def all_pairs(self) -> Iterator[PairColumns]:
-        """All pairs to be listed, those of copies included, in blocks and no order."""
+        """All pairs that are not within a group, those of copies included, in blocks and no order."""
         yield from self._twin_columns()
         for start in range(0, self.findings.pair_count, CHUNK):
             block = self.findings.pairs(start, start + CHUNK)
-            kept = ~self._are_different(block)
-            yield from self._expand(block.a[kept], block.b[kept], block.cosine[kept], block.new[kept])
+            yield from self._expand(block.a, block.b, block.cosine, block.new)
 
-    def decision(self, image_a: int, number_a: int, image_b: int, number_b: int) -> str | None:
-        """What was decided on two faces, given by rows of images and numbers."""
-        if not self.decided.verdicts:
-            return None
-        first = self.images.first
-        a, b = self._first_face[first[image_a]] + number_a, self._first_face[first[image_b]] + number_b
-        return self.decided.verdict(int(a), int(b))
-
-    def same_photo(self, image_a: int, image_b: int) -> bool:
-        """Whether two images, given by rows, are one photo."""
-        phash, first = self.images.phash, self.images.first
-        return bool(
-            first[image_a] == first[image_b] or is_same_photo(int(phash[image_a]), int(phash[image_b]))
-        )
-
-    def _different_pairs(self) -> Iterator[PairColumns]:
-        if len(self.decided.apart):
-            for start in range(0, self.findings.pair_count, CHUNK):
-                block = self.findings.pairs(start, start + CHUNK)
-                gone = self._are_different(block)
-                yield from self._expand(block.a[gone], block.b[gone], block.cosine[gone], block.new[gone])
-
-    def _are_different(self, block: PairBlock) -> NDArray[np.bool_]:
-        """Which stored pairs were decided to be of different people."""
-        if not len(self.decided.apart):
-            return np.zeros(len(block), np.bool_)
-        ids = self.faces.id
-        return self.decided.are_apart(np.searchsorted(ids, block.a), np.searchsorted(ids, block.b))
+    def _split(self, total: int) -> tuple[int, int]:
+        across = sum(len(columns[0]) for columns in self.all_pairs())
+        return across, total - across
 
     def pairs(self, limit: int) -> PairList:
         """The pairs of highest similarity; all for limit 0."""
         a, b, cosine, new = self._strongest(limit)
         columns = [*self._twin_columns(), *self._expand(a, b, cosine, new)]
         return PairList(self, columns, limit)
+
+    def weakest_pairs(self, limit: int) -> PairList:
+        """The pairs of lowest similarity, in the order of `pairs`."""
+        kept: list[PairColumns] = []
+        count = 0
+        for columns in self.all_pairs():
+            kept.append(columns)
+            count += len(columns[0])
+            if count > 4 * max(limit, CHUNK):
+                kept = [_weakest(kept, limit)]
+                count = len(kept[0][0])
+        weakest = PairList(self, [_weakest(kept, limit)] if count > limit else kept, 0)
+        weakest.columns = chosen(weakest.columns, slice(-limit, None))
+        return weakest
 
     def clusters(self, limit: int) -> ClusterList:
         """The first clusters by falling size, then falling weakest link, then path; all for limit 0."""
@@ -176,7 +153,7 @@ class Listing:
         count = 0
         for start in range(0, self.findings.pair_count, CHUNK):
             block = self.findings.pairs(start, start + CHUNK)
-            choice = (block.cosine >= floor) & self._across(block) & ~self._are_different(block)
+            choice = (block.cosine >= floor) & self._across(block)
             kept.append(tuple(column[choice] for column in (block.a, block.b, block.cosine, block.new)))
             count += int(choice.sum())
             if limit and count > 4 * max(limit, CHUNK):
@@ -253,6 +230,31 @@ def _trimmed(
     return [tuple(column[choice] for column in columns)], floor, int(choice.sum())
 
 
+def stacked(parts: Sequence[PairColumns]) -> PairColumns:
+    """Pairs of several lists as one."""
+    return (
+        np.concatenate([part[0] for part in parts]),
+        np.concatenate([part[1] for part in parts]),
+        np.concatenate([part[2] for part in parts]),
+        np.concatenate([part[3] for part in parts]),
+        np.concatenate([part[4] for part in parts]),
+        np.concatenate([part[5] for part in parts]),
+    )
+
+
+def chosen(columns: PairColumns, which: slice | NDArray[np.int64] | NDArray[np.bool_]) -> PairColumns:
+    """Some pairs of a list."""
+    image_a, number_a, image_b, number_b, cosine, new = columns
+    return image_a[which], number_a[which], image_b[which], number_b[which], cosine[which], new[which]
+
+
+def _weakest(kept: list[PairColumns], limit: int) -> PairColumns:
+    """The `limit` pairs of lowest cosine and all that tie with the last of them."""
+    columns = stacked(kept)
+    cosine = columns[4]
+    return chosen(columns, cosine <= np.partition(cosine, limit - 1)[limit - 1])
+
+
 class PairList(LazySequence[Pair]):
     """Pairs by falling similarity, then path."""
 
@@ -260,33 +262,30 @@ class PairList(LazySequence[Pair]):
         """Sorts and cuts; `parts` is consumed."""
         self._listing = listing
         rank = listing.rank
-        image_a, number_a, image_b, number_b, cosine, new = (
-            np.concatenate(column) if column else np.empty(0, np.int64)
-            for column in (zip(*parts, strict=True) if parts else [()] * 6)
-        )
+        nothing = np.empty(0, np.int64), np.empty(0, np.int32)
+        empty = (*nothing, *nothing, np.empty(0), np.empty(0, np.bool_))
+        image_a, number_a, image_b, number_b, cosine, new = stacked([empty, *parts])
         swap = (rank[image_a] > rank[image_b]) | ((image_a == image_b) & (number_a > number_b))
         image_a, image_b = np.where(swap, image_b, image_a), np.where(swap, image_a, image_b)
         number_a, number_b = np.where(swap, number_b, number_a), np.where(swap, number_a, number_b)
         order = np.lexsort((number_b, rank[image_b], number_a, rank[image_a], -cosine))[: limit or None]
-        self._columns = tuple(column[order] for column in (image_a, number_a, image_b, number_b, cosine, new))
+        self.columns = chosen((image_a, number_a, image_b, number_b, cosine, new), order)
+        """The same as columns, in the order of the list."""
 
     def __len__(self) -> int:
-        return len(self._columns[0])
+        return len(self.columns[0])
 
     def _make(self, position: int) -> Pair:
         image_a, number_a, image_b, number_b, cosine, new = (
-            column[position].item() for column in self._columns
+            column[position].item() for column in self.columns
         )
         path = self._listing.path
-        decision = self._listing.decision(image_a, number_a, image_b, number_b)
         return Pair(
             a=FaceRef(path(image_a), number_a),
             b=FaceRef(path(image_b), number_b),
             similarity=self._listing.similarity(cosine),
             cosine=cosine,
-            new=new and decision != SAME,
-            decision=decision,
-            same_photo=self._listing.same_photo(image_a, image_b),
+            new=new,
         )
 
 
@@ -308,6 +307,11 @@ class ClusterList(LazySequence[Cluster]):
         first = np.minimum.reduceat(lowest[images], offsets[:-1])
         self._order = np.lexsort((first, -self._table.min_cosine, -sizes))[: limit or None]
 
+    @property
+    def order(self) -> Rows:
+        """Places in the findings' table of clusters."""
+        return self._order
+
     def __len__(self) -> int:
         return len(self._order)
 
@@ -316,9 +320,8 @@ class ClusterList(LazySequence[Cluster]):
         number = int(self._order[position])
         place = slice(int(table.offsets[number]), int(table.offsets[number + 1]))
         members = table.members[place]
-        rows = np.searchsorted(listing.faces.id, members)
         found = []
-        for face in rows.tolist():
+        for face in np.searchsorted(listing.faces.id, members).tolist():
             box = Box(*listing.faces.box[face].tolist())
             found += [
                 (int(listing.rank[image]), int(listing.faces.number[face]), image, box)
@@ -338,5 +341,4 @@ class ClusterList(LazySequence[Cluster]):
             bridges=()
             if table.bridge is None
             else tuple(map(listing.face_ref, members[table.bridge[place]].tolist())),
-            decided=listing.decided.is_one_person(rows),
         )

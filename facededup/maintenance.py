@@ -6,7 +6,6 @@ import os
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime
-from glob import escape, glob
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,7 +15,7 @@ from facededup.identity import KnownImages
 from facededup.images.read import file_stat
 from facededup.images.walk import find_mount
 from facededup.results import ForgetResult, MoveResult, PackResult, VerifyResult
-from facededup.store.base import Batch, ImageRecord, ImageTable, Snapshot
+from facededup.store.base import Batch, ImageRecord, ImageTable, Snapshot, Store
 from facededup.store.opener import open_store
 from facededup.types import FileStat, Outcome
 
@@ -88,11 +87,11 @@ def forget_images(
     if dry_run:
         with store.snapshot() as snapshot:
             chosen = _choose(snapshot.images, paths, missing=missing, older_than=older_than)
-            return _count(snapshot, chosen, location, dry_run=True)
+            return _count(snapshot, chosen, store, dry_run=True)
     with store.writer() as writer:
         images = writer.snapshot.images
         chosen = _choose(images, paths, missing=missing, older_than=older_than)
-        result = _count(writer.snapshot, chosen, location, dry_run=False)
+        result = _count(writer.snapshot, chosen, store, dry_run=False)
         if len(chosen):
             paths_gone = [images.path[row] for row in chosen.tolist()]
             writer.forget_decisions(_contents_gone(writer.snapshot, chosen), paths_gone)
@@ -105,6 +104,9 @@ def forget_images(
             writer.record({"forgotten": [*writer.snapshot.info.get("forgotten", []), audit]})
         # Even if there is nothing to remove: a run that was killed may have left it in the journal.
         writer.pack()
+        unfinished = writer.search_log(bytes(16))
+        if unfinished is not None:
+            unfinished.remove()
     return result
 
 
@@ -152,7 +154,7 @@ def follow_root(location: str, old: str, new: str) -> MoveResult:
         if not rows:
             roots = ", ".join(sorted({repr(os.fsdecode(root)) for root, _ in images.roots})) or "none"
             raise PathNotFoundError(
-                f"the store {location!r} has no image below {old!r}; the folders it knows are: {roots}"
+                f"the store {store.location!r} has no image below {old!r}; the folders it knows are: {roots}"
             )
         unchanged = 0
         for start in range(0, len(rows), _BATCH_IMAGES):
@@ -258,7 +260,7 @@ def _contents_gone(snapshot: Snapshot, removed: NDArray[np.int64]) -> set[bytes]
     return had - alive
 
 
-def _count(snapshot: Snapshot, chosen: NDArray[np.int64], location: str, *, dry_run: bool) -> ForgetResult:
+def _count(snapshot: Snapshot, chosen: NDArray[np.int64], store: Store, *, dry_run: bool) -> ForgetResult:
     images, faces = snapshot.images, snapshot.faces
     kept = np.ones(len(images), np.bool_)
     kept[chosen] = False
@@ -274,12 +276,12 @@ def _count(snapshot: Snapshot, chosen: NDArray[np.int64], location: str, *, dry_
         named = np.repeat(np.arange(len(table)), np.diff(table.offsets))[np.isin(table.members, gone)]
         clusters = len(np.unique(named))
     return ForgetResult(
-        store=location,
+        store=store.location,
         dry_run=dry_run,
         images=len(chosen),
         faces=len(gone),
         pairs=pairs,
         clusters=clusters,
         copies_left=int((holders[images.first[chosen]] > 0).sum()),
-        other_files=tuple(sorted(glob(escape(os.path.realpath(location)) + ".damaged*"))),
+        other_files=tuple(store.kept_copies()),
     )

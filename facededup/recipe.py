@@ -5,16 +5,29 @@ Settings and catalogue give its fingerprint; the fingerprint gives the workers' 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import replace
+
 import numpy as np
 from numpy.typing import NDArray
 
-from facededup.errors import SettingMismatchError
+from facededup.devices import choose_gpus, list_gpus
+from facededup.errors import NoGpuError, SettingMismatchError, UsageError
 from facededup.faces.align import choose_alignment
-from facededup.models.catalog import DEFAULT_DETECTOR, DEFAULT_MODEL, describe_detector, describe_model
+from facededup.models.batching import BatchSizes, batch_key, find_batch_size
+from facededup.models.catalog import (
+    DEFAULT_DETECTOR,
+    DEFAULT_MODEL,
+    ModelDescription,
+    describe_detector,
+    describe_model,
+)
+from facededup.models.contract import CPU_DEVICE, Engine, Placement
 from facededup.models.encoder import Encoder
 from facededup.models.engine import open_engine
 from facededup.settings import Settings
 from facededup.store.base import Fingerprint
+from facededup.workers.embedders import EmbedderProcesses
 from facededup.workers.steps import AnalysisSettings
 
 _NO_DIGESTS = np.empty(0, np.uint64)
@@ -100,10 +113,43 @@ def open_encoder(fingerprint: Fingerprint, settings: Settings, *, threads: int) 
 
     Raises:
         NoGpuError: A GPU was demanded and the engine sees none.
+        JobError: The network does not run as it should on its device.
         WeightsMissingError: The weights are not on this machine.
         UsageError: There is no such engine, or it does not run this model.
     """
-    engine = open_engine(
-        describe_model(fingerprint.model), engine=settings.engine, gpu=settings.gpu, threads=threads
+    model, half = describe_model(fingerprint.model), settings.precision == "float16"
+    gpus = choose_gpus(settings.gpu, settings.devices)
+    placement = Placement(
+        gpu=True if settings.devices else settings.gpu,
+        device=gpus[0] if gpus else 0,
+        threads=threads,
+        memory_limit=settings.gpu_memory_limit,
+        half=half,
     )
-    return Encoder(engine, batch_size=settings.batch_size, flip=fingerprint.flip)
+    engine = _open_engine(model, settings, placement, gpus)
+    if engine.device == CPU_DEVICE:
+        if half:
+            raise UsageError("float16 is for GPUs, and the network runs on the CPU: leave --precision out")
+        return Encoder(engine, batch_size=settings.batch_size, flip=fingerprint.flip)
+    name = next((gpu.name for gpu in list_gpus() if gpu.number == placement.device), "")
+    sizes = BatchSizes(batch_key(engine, name, half=half, memory_limit=settings.gpu_memory_limit))
+    size = settings.batch_size or sizes.get()
+    if size is None:
+        size = find_batch_size(engine.run, model.input_size)
+        sizes.put(size)
+    return Encoder(engine, batch_size=size, flip=fingerprint.flip, remember=sizes.put)
+
+
+def _open_engine(
+    model: ModelDescription, settings: Settings, placement: Placement, gpus: Sequence[int]
+) -> Engine:
+    """In this process, or in one for each of several GPUs."""
+    if len(gpus) > 1:
+        try:
+            return EmbedderProcesses(
+                model, settings.engine, [replace(placement, gpu=True, device=number) for number in gpus]
+            )
+        except NoGpuError:
+            if placement.gpu:
+                raise
+    return open_engine(model, engine=settings.engine, placement=placement)

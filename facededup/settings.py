@@ -15,7 +15,7 @@ from facededup.errors import PathNotFoundError, UsageError
 
 ENVIRONMENT_PREFIX = "FACEDEDUP_"
 FACE_CHOICES = ("all", "largest", "center", "single")
-INDEX_CHOICES = ("auto", "flat", "ivf")
+INDEX_CHOICES = ("auto", "flat", "ivf", "hnsw")
 CUTS = ("threshold", "max_false_pairs", "fmr")
 """Ways to say where the line is drawn; the last one given counts, and one place may give only one."""
 SEARCH_ENGINE_CHOICES = ("faiss", "torch", "cupy")
@@ -52,7 +52,7 @@ class Settings:
         fmr: Instead of `threshold`: the share of the pairs of two people that may be taken for one.
         calibration: Path of a TOML file with the model's scale and curves; None for the store's.
         search_engine: What searches on a GPU: `faiss`, `torch` or `cupy`; None for the first that sees one.
-        index: `auto`, `flat` (exact) or `ivf` (approximate, recall measured): how `find` searches.
+        index: `auto`, `flat` (exact), `ivf` or `hnsw` (approximate, recall measured): how `find` searches.
         exact: Search exactly however long it takes; the same as index `flat`.
         recall: Part of the pairs an approximate search is tuned to find.
         clustering: `average` (linkage), `components` or `chinese-whispers`.
@@ -61,6 +61,12 @@ class Settings:
         against: Location of another store: `find` compares with its faces instead of the store's own.
         max_pairs: `find` stops before it stores more pairs than this.
         limit: How many pairs and clusters are listed; 0 for all.
+        queue: Celery workers do the work.
+        resume: Take up the queued job that an earlier run of this store left.
+        chunk_images: Images in one task of the queue.
+        broker_url: Of the queue.
+        result_backend: Redis URL of jobs and results; None for the broker's.
+        roots: Folders a worker may read below, separated as in PATH; None for any.
     """
 
     store: str = "facededup.h5"
@@ -95,6 +101,12 @@ class Settings:
     against: str | None = None
     max_pairs: int = 50_000_000
     limit: int = 100_000
+    queue: bool = False
+    resume: bool = False
+    chunk_images: int = 64
+    broker_url: str | None = None
+    result_backend: str | None = None
+    roots: str | None = None
 
     def __post_init__(self) -> None:
         """Refuses values no part of the program could use."""
@@ -110,11 +122,13 @@ class Settings:
                 raise UsageError(
                     f"{name} must be one of {', '.join(filter(None, choices))}, not {getattr(self, name)!r}"
                 )
-        if self.exact and self.index == "ivf":
-            raise UsageError("an exact search and --index ivf exclude each other: leave one of them out")
+        if self.exact and self.index in ("ivf", "hnsw"):
+            raise UsageError(
+                f"an exact search and --index {self.index} exclude each other: leave one of them out"
+            )
         if not 0 < self.recall < 1:
             raise UsageError(f"recall must be between 0 and 1, not {self.recall}")
-        for name in ("processes", "batch_size", "worker_memory", "gpu_memory_limit"):
+        for name in ("processes", "batch_size", "worker_memory", "gpu_memory_limit", "chunk_images"):
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise UsageError(f"{name} must be at least 1, not {value}")

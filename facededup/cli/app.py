@@ -17,6 +17,8 @@ from facededup.cli.jobs import find, index, run
 from facededup.cli.maintenance import forget, store_commands, verify
 from facededup.cli.models import models_commands
 from facededup.cli.overview import status
+from facededup.cli.queue import flower, worker
+from facededup.cli.report import report
 from facededup.cli.search import search
 
 app = typer.Typer(
@@ -35,12 +37,15 @@ for _body, _example in (
     (run, "facededup run photos --json findings.json --metrics metrics.json"),
     (search, "facededup search somebody.jpg -k 5"),
     (compare, "facededup compare one.jpg other.jpg --sheet sheet.png"),
+    (report, "facededup report report.html --edges 500"),
     (status, "facededup status"),
     (verify, "facededup verify"),
     (forget, "facededup forget --missing --dry-run"),
     (export, "facededup export pairs.parquet"),
     (import_, "facededup import faces.npz --store other.h5"),
     (evaluate, "facededup evaluate labelled --write-calibration ours.toml"),
+    (worker, "facededup worker --root /photos -c 8"),
+    (flower, "facededup flower --port 5555"),
     (doctor, "facededup doctor"),
     (demo, "facededup demo"),
 ):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated
 
@@ -15,8 +17,11 @@ from facededup.cli.options import (
     EngineOptions,
     GpuSearchOptions,
     JsonOptions,
+    LimitOptions,
     MetricsOptions,
+    QueuedIndexOptions,
     ReadingOptions,
+    ReportOptions,
     Request,
     ResetFindingsOptions,
     ResetIndexOptions,
@@ -25,6 +30,7 @@ from facededup.cli.options import (
     WorkerOptions,
     takes,
 )
+from facededup.cli.text import shown
 from facededup.errors import InterruptedRunError, UsageError
 
 if TYPE_CHECKING:
@@ -36,7 +42,7 @@ Paths = Annotated[
 ]
 
 _INDEXING = (StoreOptions, EncoderOptions, ReadingOptions, DeviceOptions, EngineOptions, WorkerOptions)
-_FINDING = (SearchOptions, GpuSearchOptions, JsonOptions, CsvOptions)
+_FINDING = (SearchOptions, LimitOptions, GpuSearchOptions, JsonOptions, CsvOptions, ReportOptions)
 
 
 Roots = Annotated[
@@ -49,7 +55,7 @@ Roots = Annotated[
 ]
 
 
-@takes(*_INDEXING, ResetIndexOptions, MetricsOptions)
+@takes(*_INDEXING, QueuedIndexOptions, ResetIndexOptions, MetricsOptions)
 def index(request: Request, paths: Paths, *, root: Roots = None) -> None:
     """Find images and store the faces of the new ones.
 
@@ -81,11 +87,12 @@ def find(request: Request) -> None:
     """
     from facededup import api
 
-    result = api.find(settings=request.settings, progress=request.progress)
+    with _continued_later():
+        result = api.find(settings=request.settings, progress=request.progress)
     show_findings(request, result)
 
 
-@takes(*_INDEXING, *_FINDING, ResetIndexOptions, MetricsOptions)
+@takes(*_INDEXING, *_FINDING, QueuedIndexOptions, ResetIndexOptions, MetricsOptions)
 def run(request: Request, paths: Paths) -> None:
     """Index, then find, in one go.
 
@@ -98,7 +105,8 @@ def run(request: Request, paths: Paths) -> None:
     show_index(request, indexed)
     request.out.print()
     # A reset emptied the store and its findings already.
-    found = api.find(settings=replace(request.settings, reset=False), progress=request.progress)
+    with _continued_later():
+        found = api.find(settings=replace(request.settings, reset=False), progress=request.progress)
     show_findings(request, replace(found, metrics=_together(indexed.metrics, found.metrics)))
 
 
@@ -107,6 +115,17 @@ def _warm_up_workers() -> None:
     from facededup.workers.pool import warm_up
 
     warm_up("facededup.workers.steps", "dlib")
+
+
+@contextmanager
+def _continued_later() -> Iterator[None]:
+    """Says of a search that the user stopped what becomes of it."""
+    try:
+        yield
+    except KeyboardInterrupt as exc:
+        raise InterruptedRunError(
+            "interrupted; the findings before are kept, and the same command continues the search"
+        ) from exc
 
 
 def show_index(request: Request, result: IndexResult) -> None:
@@ -134,7 +153,20 @@ def show_findings(request: Request, result: FindResult) -> None:
         write_findings(result, request.json_file)
     if request.csv_file is not None:
         write_pairs(result, request.csv_file)
+    if request.report_file is not None:
+        write_report(request, result.metrics)
     write_metrics(request, result.metrics)
+
+
+def write_report(request: Request, metrics: Metrics) -> None:
+    """Writes the page of `--report`, and says where it is."""
+    from facededup import api
+
+    assert request.report_file is not None
+    api.write_report(
+        request.report_file, metrics=metrics, settings=request.settings, progress=request.progress
+    )
+    request.out.print(f"report          {shown(request.report_file)}", markup=False, soft_wrap=True)
 
 
 def write_metrics(request: Request, metrics: Metrics) -> None:

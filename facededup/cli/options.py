@@ -28,6 +28,7 @@ _STORE = "Store and settings"
 _ENCODER = "Faces and model"
 _READING = "Reading images"
 _SPEED = "Speed"
+_QUEUE = "Other machines"
 _SEARCH = "Search"
 _OUTPUT = "Output"
 
@@ -94,6 +95,16 @@ class DeviceOptions:
 
 class EngineOptions:
     """What runs the network."""
+
+    gpu_memory_limit: Annotated[
+        int | None,
+        typer.Option(
+            "--gpu-memory-limit",
+            metavar="MB",
+            help="Memory of a GPU that the network may take. Default: what it needs.",
+            rich_help_panel=_SPEED,
+        ),
+    ] = None
 
     engine: Annotated[
         str | None,
@@ -223,6 +234,42 @@ class ReadingOptions:
     ] = None
 
 
+class QueueOptions:
+    """Other machines."""
+
+    queue: Annotated[
+        bool | None,
+        typer.Option(
+            "--queue",
+            help="Have the work done by `facededup worker` processes, here or on other machines, through the "
+            "broker at FACEDEDUP_BROKER_URL.",
+            rich_help_panel=_QUEUE,
+        ),
+    ] = None
+
+
+class QueuedIndexOptions(QueueOptions):
+    """Other machines, for images."""
+
+    resume: Annotated[
+        bool | None,
+        typer.Option(
+            "--resume",
+            help="With --queue: take up the job that an interrupted run left with the workers.",
+            rich_help_panel=_QUEUE,
+        ),
+    ] = None
+    chunk_images: Annotated[
+        int | None,
+        typer.Option(
+            "--chunk-images",
+            metavar="N",
+            help="With --queue: images in one task. Default: 64.",
+            rich_help_panel=_QUEUE,
+        ),
+    ] = None
+
+
 class ResetIndexOptions:
     """Starting the store anew."""
 
@@ -264,7 +311,7 @@ class GpuSearchOptions:
 
 
 class SearchOptions:
-    """Which pairs are found and how many are listed."""
+    """Which pairs are found."""
 
     threshold: Annotated[
         float | None,
@@ -310,8 +357,8 @@ class SearchOptions:
         typer.Option(
             "--index",
             metavar="NAME",
-            help="How to search: flat is exact, ivf approximate with its recall measured, auto exact unless "
-            "that would take more than about ten minutes. Default: auto.",
+            help="How to search: flat is exact, ivf and hnsw approximate with their recall measured, auto "
+            "exact unless that would take more than about ten minutes, else ivf. Default: auto.",
             rich_help_panel=_SEARCH,
         ),
     ] = None
@@ -357,6 +404,11 @@ class SearchOptions:
             rich_help_panel=_SEARCH,
         ),
     ] = None
+
+
+class LimitOptions:
+    """How much is listed."""
+
     limit: Annotated[
         int | None,
         typer.Option(
@@ -411,6 +463,20 @@ class CsvOptions:
     ] = None
 
 
+class ReportOptions:
+    """The result for people."""
+
+    report_file: Annotated[
+        str | None,
+        typer.Option(
+            "--report",
+            metavar="FILE.html",
+            help="Write the result as a page to look through and decide on; - is standard output.",
+            rich_help_panel=_OUTPUT,
+        ),
+    ] = None
+
+
 class MetricsOptions:
     """What the command cost."""
 
@@ -453,6 +519,7 @@ class Request:
         notes: The terminal for remarks, standard error.
         json_file: Where the result goes as JSON, if anywhere; `-` is standard output.
         csv_file: Likewise as CSV.
+        report_file: Likewise as a page.
         metrics_file: Likewise the metrics.
         verbose: Say more.
     """
@@ -463,6 +530,7 @@ class Request:
     notes: Console
     json_file: str | None
     csv_file: str | None
+    report_file: str | None
     metrics_file: str | None
     verbose: bool
 
@@ -509,10 +577,10 @@ def _request(options: dict[str, Any]) -> Iterator[Request]:
     if overrides["devices"] is not None:
         overrides["devices"] = parse_devices(overrides["devices"])
     settings = load_settings(overrides, config=options.get("config"))
-    files = {name: options.get(name) for name in ("json_file", "csv_file", "metrics_file")}
+    files = {name: options.get(name) for name in ("json_file", "csv_file", "report_file", "metrics_file")}
     targets = [path for path in files.values() if path is not None]
     if targets.count(STANDARD_OUTPUT) > 1:
-        raise UsageError("only one of --json, --csv and --metrics can go to standard output")
+        raise UsageError("only one of --json, --csv, --report and --metrics can go to standard output")
     for path in targets:
         check_writable(path)
     quiet = options["quiet"]

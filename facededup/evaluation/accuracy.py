@@ -31,7 +31,7 @@ from facededup.types import Floats
 
 FMR_POINTS = (1e-2, 1e-3, 1e-4, 1e-5, 1e-6)
 THRESHOLDS = (0.3, 0.35, 0.4, 0.45, 0.5, 0.55, 0.6, 0.7)
-"""Of the cluster sweep."""
+"""Of the cluster sweep, unless others are given."""
 _MOST_TAIL_PAIRS = 2_000_000
 _CURVE_RATES = 10.0 ** -np.arange(0, 7.01, 0.1)
 
@@ -102,7 +102,8 @@ def measure(
     operating_cosine: float,
     progress: Progress,
     *,
-    thresholds: Sequence[float] = (0.4,),
+    common: Sequence[float] = (0.4,),
+    thresholds: Sequence[float] = THRESHOLDS,
     max_pairs: int = 50_000_000,
 ) -> tuple[Accuracy, ScoreCurve]:
     """Measures accuracy on labelled images.
@@ -111,7 +112,8 @@ def measure(
         sample: Labelled images.
         operating_cosine: The cosine that similarity 0.40 stands for.
         progress: Receives the advance.
-        thresholds: Similarities at which both error rates are told whatever they are.
+        common: Similarities at which both error rates are told whatever they are.
+        thresholds: Of the cluster sweep, rising.
         max_pairs: Thresholds with more pairs than this are left out of the cluster sweep.
 
     Returns:
@@ -119,7 +121,7 @@ def measure(
     """
     vectors, person = sample.embeddings(), sample.labels()
     curve, genuine = score_all(vectors, person, progress)
-    cuts = [cosine_cut(threshold, operating_cosine) for threshold in thresholds]
+    cuts = [cosine_cut(threshold, operating_cosine) for threshold in common]
     chosen = _cuts_at_rates(curve)
     floor = _floor(curve)
     tail = highest_impostors(vectors, person, floor)
@@ -140,7 +142,7 @@ def measure(
         operating=tuple(points[: len(cuts)]),
         points=tuple(points[len(cuts) :]),
         curve=_dense(curve),
-        clusters=cluster_sweep(sample, curve, operating_cosine, max_pairs),
+        clusters=cluster_sweep(sample, curve, operating_cosine, thresholds, max_pairs=max_pairs),
     )
     return accuracy, curve
 
@@ -187,17 +189,23 @@ def measure_pairs(
 
 
 def cluster_sweep(
-    sample: Sample, curve: ScoreCurve, operating_cosine: float, max_pairs: int
+    sample: Sample,
+    curve: ScoreCurve,
+    operating_cosine: float,
+    thresholds: Sequence[float] = THRESHOLDS,
+    *,
+    max_pairs: int,
 ) -> tuple[ClusterQuality, ...]:
-    """Average linkage at each of `THRESHOLDS`; an image without a face is alone.
+    """Average linkage at several thresholds; an image without a face is alone.
 
     Args:
         sample: Labelled images.
         curve: Of its pairs.
         operating_cosine: The cosine that similarity 0.40 stands for.
+        thresholds: Rising.
         max_pairs: Thresholds with more pairs than this are left out.
     """
-    cuts = [(threshold, cosine_cut(threshold, operating_cosine)) for threshold in THRESHOLDS]
+    cuts = [(threshold, cosine_cut(threshold, operating_cosine)) for threshold in thresholds]
     cuts = [(threshold, cosine) for threshold, cosine in cuts if curve.pairs_from(cosine) <= max_pairs]
     if not cuts or len(sample.seen) < 2:
         return ()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 
@@ -12,7 +12,7 @@ import numpy as np
 
 from facededup.calibration import STORED_AS, Calibration, store_calibration
 from facededup.errors import PathNotFoundError, SettingMismatchError, UsageError
-from facededup.evaluation.accuracy import Accuracy, measure, measure_pairs
+from facededup.evaluation.accuracy import THRESHOLDS, Accuracy, measure, measure_pairs
 from facededup.evaluation.curves import ScoreCurve
 from facededup.evaluation.folds import pair_scores
 from facededup.evaluation.labels import LabelledPairs, group_members, person_of, read_groups, read_pairs
@@ -60,6 +60,7 @@ def evaluate_folder(
     *,
     store: str | None = None,
     groups: str | None = None,
+    thresholds: Sequence[float] = THRESHOLDS,
 ) -> EvaluateResult:
     """Measures accuracy on a folder with one sub-folder a person.
 
@@ -70,6 +71,7 @@ def evaluate_folder(
         progress: Receives the advance.
         store: Where embeddings are kept; None for a temporary store.
         groups: A CSV file with the group of each person or image.
+        thresholds: Of the cluster sweep, rising.
 
     Raises:
         PathNotFoundError: The folder or the file is not there.
@@ -93,7 +95,9 @@ def evaluate_folder(
         sample, scale = load_sample(snapshot, people), store_calibration(settings, snapshot)
         fingerprint = snapshot.fingerprint
     with metrics.timed("search", len(sample.seen)):
-        overall, curve = measure(sample, scale.operating_cosine, progress, max_pairs=settings.max_pairs)
+        overall, curve = measure(
+            sample, scale.operating_cosine, progress, thresholds=thresholds, max_pairs=settings.max_pairs
+        )
         by_group: dict[str, Accuracy] = {}
         if named is not None:
             by_group = _by_group(sample, overall, scale, named, progress, max_pairs=settings.max_pairs)
@@ -191,7 +195,7 @@ def _by_group(
             sample.restricted(images),
             scale.operating_cosine,
             progress,
-            thresholds=common,
+            common=common,
             max_pairs=max_pairs,
         )[0]
         for group, images in group_members(named, people, sample.paths).items()

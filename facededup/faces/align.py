@@ -7,7 +7,7 @@ from typing import Protocol
 import numpy as np
 
 from facededup.errors import UsageError
-from facededup.faces.arcface import PLACES, ArcFaceAligner
+from facededup.faces.arcface import PLACES, ArcFaceAligner, fit_similarity
 from facededup.faces.deepface_align import DeepFaceAligner
 from facededup.models.catalog import DetectorDescription, ModelDescription, describe_detector, describe_model
 from facededup.types import Face, Pixels
@@ -15,6 +15,14 @@ from facededup.types import Face, Pixels
 ALIGNMENTS = ("chip", "arcface", "deepface")
 # Room around the face as dlib's recognition network was trained with.
 _PADDING = 0.25
+# Where the five points lie in dlib's mean face, which fills the square from 0 to 1 (its published numbers).
+_MEAN_FACE = (
+    (0.8595674595992, 0.2134981538014),
+    (0.6460604764104, 0.2289674387677),
+    (0.1205750620789, 0.2137274526848),
+    (0.3340850613712, 0.2290642403242),
+    (0.4901123135679, 0.6277975316475),
+)
 
 
 class Aligner(Protocol):
@@ -44,11 +52,13 @@ class ChipAligner:
 
 
 def cut_chip(image: Pixels, face: Face, side: int = 150) -> Pixels:
-    """Cuts out one face, upright whichever way it lies in the image.
+    """Cuts out one face, upright whichever way it lies in the image, as dlib's `get_face_chip` does.
+
+    dlib takes landmarks of whole pixels; from these the chip is the same, but fractions count here.
 
     Args:
         image: uint8 (h, w, 3), upright RGB.
-        face: With dlib's five landmarks in pixels of this image, rounded here to whole ones for dlib.
+        face: With dlib's five landmarks in pixels of this image.
         side: Of the chip, in pixels.
 
     Returns:
@@ -61,12 +71,17 @@ def cut_chip(image: Pixels, face: Face, side: int = 150) -> Pixels:
 
     if len(face.landmarks) != 5:
         raise ValueError(f"a chip needs five landmarks, not {len(face.landmarks)}")
-    box = face.box
-    shape = dlib.full_object_detection(
-        dlib.rectangle(box.x, box.y, box.x + box.w - 1, box.y + box.h - 1),
-        [dlib.point(round(x), round(y)) for x, y in face.landmarks],
+    places = (np.array(_MEAN_FACE) + _PADDING) * (side / (1 + 2 * _PADDING))
+    from_chip = fit_similarity(places, np.array(face.landmarks))
+    x, y = from_chip @ (side / 2, side / 2, 1)
+    scale = np.hypot(from_chip[0, 0], from_chip[1, 0])
+    reach = (side * scale - 1) / 2  # a dlib rectangle holds its last pixel
+    place = dlib.chip_details(
+        dlib.drectangle(x - reach, y - reach, x + reach, y + reach),
+        dlib.chip_dims(side, side),
+        float(np.arctan2(from_chip[1, 0], from_chip[0, 0])),
     )
-    chip: Pixels = dlib.get_face_chip(image, shape, side, _PADDING)
+    chip: Pixels = dlib.extract_image_chip(image, place)
     return chip
 
 

@@ -71,13 +71,13 @@ class DeepFaceDetector:
             height, width = image.shape[:2]
             return (Face(Box(0, 0, width, height), 0.0),)
         faces = self._look(image, 0) or max(
-            (self._look(image, turns) for turns in (1, 2, 3)), key=_best_score
+            (self._look(image, angle) for angle in (90, 180, 270)), key=_best_score
         )
         return tuple(sorted(faces, key=lambda face: (face.box.x, face.box.y)))
 
-    def _look(self, image: Pixels, turns: int) -> list[Face]:
+    def _look(self, image: Pixels, angle: int) -> list[Face]:
         long_side = max(image.shape) if self._exact else _LONG_SIDE
-        view = View.of(image, 1.0, long_side, turns=turns)
+        view = View.of(image, 1.0, long_side, angle=angle)
         shown = np.ascontiguousarray(view.pixels[..., ::-1])
         left = top = 0
         if self._exact:

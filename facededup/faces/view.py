@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import math
+from dataclasses import dataclass, replace
 
 import numpy as np
 from PIL import Image
 
-from facededup.types import Box, Pixels
+from facededup.types import Box, Face, Pixels
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -16,49 +17,82 @@ class View:
 
     Attributes:
         pixels: uint8 (h, w, 3) or (h, w).
-        turns: How often it was turned counter-clockwise by 90 degrees.
+        angle: By how many degrees it was turned counter-clockwise about its middle.
+        scale: Pixels of the view for one of the image.
         width: Of the image it was made from.
         height: Likewise.
     """
 
     pixels: Pixels
-    turns: int
+    angle: int
+    scale: tuple[float, float]
     width: int
     height: int
 
     @classmethod
-    def of(cls, image: Pixels, scale: float, long_side: int, *, grey: bool = False, turns: int = 0) -> View:
-        """A copy at `scale`, or smaller to keep the long side within bounds."""
+    def of(cls, image: Pixels, scale: float, long_side: int, *, angle: int = 0) -> View:
+        """A copy at `scale`, or smaller to keep the long side within bounds.
+
+        Args:
+            image: uint8 (h, w, 3) or (h, w).
+            scale: At most 1.
+            long_side: In pixels.
+            angle: Degrees counter-clockwise. What a turn other than by right angles moves out of the frame is
+                lost, and the corners it bares are black.
+        """
         height, width = image.shape[:2]
         scale = min(scale, long_side / max(width, height))
         copy = image
-        if grey or scale < 1:
-            picture = Image.fromarray(image)
-            picture = picture.convert("L") if grey else picture
-            if scale < 1:
-                size = max(1, round(width * scale)), max(1, round(height * scale))
-                picture = picture.resize(size, Image.Resampling.BILINEAR, reducing_gap=2.0)
+        if scale < 1:
+            size = max(1, round(width * scale)), max(1, round(height * scale))
+            picture = Image.fromarray(image).resize(size, Image.Resampling.BILINEAR, reducing_gap=2.0)
             copy = np.asarray(picture)
-        return cls(np.ascontiguousarray(np.rot90(copy, turns)), turns, width, height)
+        shrunk = copy.shape[1] / width, copy.shape[0] / height
+        if angle % 90:
+            copy = np.asarray(Image.fromarray(copy).rotate(angle, Image.Resampling.BILINEAR))
+        else:
+            copy = np.rot90(copy, angle // 90)
+        return cls(np.ascontiguousarray(copy), angle, shrunk, width, height)
 
     def to_image(self, x: float, y: float) -> tuple[float, float]:
         """The point of the image that a point of this view shows."""
         height, width = self.pixels.shape[:2]
-        if self.turns % 2:
-            width, height = height, width
-        if self.turns == 1:
-            x, y = width - 1 - y, x
-        elif self.turns == 2:
-            x, y = width - 1 - x, height - 1 - y
-        elif self.turns == 3:
-            x, y = y, height - 1 - x
+        right, down = x - (width - 1) / 2, y - (height - 1) / 2
+        cosine, sine = math.cos(math.radians(self.angle)), math.sin(math.radians(self.angle))
         # Pixels are areas: the centre of the first one is half a pixel from the edge at every scale.
-        return (x + 0.5) * self.width / width - 0.5, (y + 0.5) * self.height / height - 0.5
+        return (
+            (cosine * right - sine * down) / self.scale[0] + (self.width - 1) / 2,
+            (sine * right + cosine * down) / self.scale[1] + (self.height - 1) / 2,
+        )
 
     def to_image_box(self, left: float, top: float, right: float, bottom: float) -> Box:
-        """The box of the image that a box of this view shows, given by its edges."""
+        """The box of the image that a box of this view shows, given by its edges: upright, about as large."""
         # From edge to edge: a pixel reaches half a pixel beyond its centre.
-        corners = self.to_image(left - 0.5, top - 0.5), self.to_image(right - 0.5, bottom - 0.5)
-        x, last_x = sorted(round(corner[0] + 0.5) for corner in corners)
-        y, last_y = sorted(round(corner[1] + 0.5) for corner in corners)
-        return Box(x, y, last_x - x, last_y - y)
+        x, y = self.to_image((left + right - 1) / 2, (top + bottom - 1) / 2)
+        lengths = right - left, bottom - top
+        sideways = round(self.angle / 90) % 2 == 1
+        half_width = lengths[sideways] / self.scale[0] / 2
+        half_height = lengths[not sideways] / self.scale[1] / 2
+        first_x, last_x = round(x + 0.5 - half_width), round(x + 0.5 + half_width)
+        first_y, last_y = round(y + 0.5 - half_height), round(y + 0.5 + half_height)
+        return Box(first_x, first_y, last_x - first_x, last_y - first_y)
+
+
+def scale_face(face: Face, across: float, down: float) -> Face:
+    """A face seen in a smaller copy, in pixels of the image.
+
+    Args:
+        face: In pixels of the copy.
+        across: Pixels of the image for one of the copy, from left to right.
+        down: Likewise, from the top down.
+    """
+    if across == down == 1:
+        return face
+    box = face.box
+    left, right = round(box.x * across), round((box.x + box.w) * across)
+    top, bottom = round(box.y * down), round((box.y + box.h) * down)
+    return replace(
+        face,
+        box=Box(left, top, right - left, bottom - top),
+        landmarks=tuple(((x + 0.5) * across - 0.5, (y + 0.5) * down - 0.5) for x, y in face.landmarks),
+    )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import math
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -23,6 +24,8 @@ _TURN = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
+_SIDEWAYS = 5
+"""Orientations from here on swap width and height."""
 _MAGIC = {
     b"\xff\xd8\xff": "JPEG",
     b"\x89PNG": "PNG",
@@ -51,7 +54,7 @@ class DecodedImage:
     """An upright image.
 
     Attributes:
-        pixels: uint8 (height, width, 3), RGB, C-contiguous, maybe read-only.
+        pixels: uint8 (height, width, 3), RGB, C-contiguous, maybe read-only; smaller where it was decoded so.
         width: Of the full-size image, in pixels.
         height: Likewise.
     """
@@ -60,8 +63,13 @@ class DecodedImage:
     width: int
     height: int
 
+    @property
+    def is_reduced(self) -> bool:
+        """Whether the pixels are fewer than the file's."""
+        return self.pixels.shape[:2] != (self.height, self.width)
 
-def decode(data: bytes, *, max_pixels: int) -> DecodedImage:
+
+def decode(data: bytes, *, max_pixels: int, long_side: int | None = None) -> DecodedImage:
     """Decodes the first frame of a JPEG, PNG, WebP, BMP, TIFF, GIF or (with pillow-heif) HEIF file.
 
     The EXIF orientation is applied. Grey becomes RGB, deep grey is scaled by the range in use, CMYK is
@@ -70,6 +78,8 @@ def decode(data: bytes, *, max_pixels: int) -> DecodedImage:
     Args:
         data: The whole file.
         max_pixels: An image whose header claims more is refused before any pixel is decoded.
+        long_side: A JPEG may come at a half, a quarter or an eighth of its size, its long side at least this:
+            libjpeg then leaves out most of the work.
 
     Raises:
         DecodeError: Empty, no image, truncated, damaged, too many pixels.
@@ -79,8 +89,12 @@ def decode(data: bytes, *, max_pixels: int) -> DecodedImage:
         raise DecodeError("empty file")
     kind = _recognise(data)
     try:
-        with _pillow_at_our_limits(), Image.open(io.BytesIO(data), formats=[kind]) as image:
+        with pillow_limits(), Image.open(io.BytesIO(data), formats=[kind]) as image:
             _check_header(image, data, max_pixels)
+            full = image.size
+            if long_side is not None:
+                image.draft(None, _reduced(full, long_side))
+            is_reduced = image.size != full
             image.load()
             orientation = _orientation(image)
             upright = _to_rgb(image)
@@ -91,7 +105,10 @@ def decode(data: bytes, *, max_pixels: int) -> DecodedImage:
         raise
     except Exception as exc:  # on damaged bytes Pillow's decoders raise nearly anything
         raise DecodeError(_reason(exc)) from exc
-    return DecodedImage(pixels, pixels.shape[1], pixels.shape[0])
+    height, width = pixels.shape[:2]
+    if is_reduced:
+        width, height = full if orientation < _SIDEWAYS else full[::-1]
+    return DecodedImage(pixels, width, height)
 
 
 def _recognise(data: bytes) -> str:
@@ -116,6 +133,12 @@ def _check_header(image: ImageFile.ImageFile, data: bytes, max_pixels: int) -> N
         raise DecodeError("truncated image")
 
 
+def _reduced(size: tuple[int, int], long_side: int) -> tuple[int, int]:
+    """The least size to ask for: Pillow never goes below either side of it."""
+    scale = min(1.0, long_side / max(size))
+    return math.ceil(size[0] * scale), math.ceil(size[1] * scale)
+
+
 def _register_heif() -> bool:
     """Teaches Pillow HEIF, where that extra is installed."""
     try:
@@ -127,8 +150,12 @@ def _register_heif() -> bool:
 
 
 @contextmanager
-def _pillow_at_our_limits() -> Iterator[None]:
-    """Silences Pillow's warnings and its own limit of pixels, in place of which ours is checked."""
+def pillow_limits() -> Iterator[None]:
+    """Silences Pillow's warnings and its own limit of pixels, in place of which ours is checked.
+
+    Both belong to the process: threads that decode side by side need one of these around them all, so that
+    the first to end does not restore them for the others.
+    """
     limit, lenient = Image.MAX_IMAGE_PIXELS, ImageFile.LOAD_TRUNCATED_IMAGES
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")

@@ -12,8 +12,6 @@ from PIL import Image
 
 from facededup.types import Array, Pixels
 
-SAME_PHOTO_BITS = 8
-"""Hashes that differ in so many bits are of one photo; benchmarks/same_photo.py measures what that finds."""
 _SIDE = 32
 _FREQUENCIES = 8
 # Rows of an image that are looked at, at least: plenty to average 32 from.
@@ -29,11 +27,6 @@ def perceptual_hash(pixels: Pixels) -> int:
     found = np.round(_COSINES @ reduced @ _COSINES.T, 6).ravel()
     bits = found > np.sort(found)[found.size // 2 - 1]
     return int.from_bytes(np.packbits(bits).tobytes(), "big")
-
-
-def is_same_photo(a: int, b: int) -> bool:
-    """Whether two hashes are those of one photo saved twice; no where one of them is not known."""
-    return a != 0 and b != 0 and (a ^ b).bit_count() <= SAME_PHOTO_BITS
 
 
 def _cosines() -> Array:

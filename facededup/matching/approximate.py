@@ -11,7 +11,7 @@ All vectors are held in memory, with the numbers of the lists each visits and th
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
@@ -63,13 +63,12 @@ class Lists:
     """Centroids, and which lists each vector visits, its own first.
 
     Attributes:
-        centroids: float32 (lists, d).
+        count: Number of lists.
         visits: int16 or int32 (n, visits), by falling nearness.
     """
 
-    def __init__(self, centroids: Floats, visits: NDArray[np.signedinteger]) -> None:
+    def __init__(self, count: int, visits: NDArray[np.signedinteger]) -> None:
         self.visits = visits
-        count = len(centroids)
         self.members, self._member_start = _by_list(visits[:, :1], count)
         self.visitors, self._visitor_start = _by_list(visits, count)
         self.count = count
@@ -94,7 +93,9 @@ def approximate_join(
     cut: float,
     *,
     group: NDArray[np.int64],
+    since: int = 0,
     progress: Progress | None = None,
+    covered: Callable[[int], None] | None = None,
 ) -> Iterator[PairBlock]:
     """The pairs of rows at or above a cut of which one visits the list of the other.
 
@@ -103,18 +104,23 @@ def approximate_join(
         lists: Of these vectors.
         cut: Lowest cosine of a pair.
         group: int64 (n,); two rows of one group are never a pair.
+        since: Lists before this have been joined already.
         progress: Receives the step `search`, in lists.
+        covered: Told, when the pairs of a list were taken, how many lists that makes.
 
     Yields:
         The pairs of one list, as rows a < b, sorted; `new` is all False. Cosines are exact.
     """
     progress = progress or SilentProgress()
-    progress.start("search", lists.count)
-    tasks = (partial(_join_list, vectors, lists, number, cut, group) for number in range(lists.count))
+    numbers = range(since, lists.count)
+    progress.start("search", len(numbers))
+    tasks = (partial(_join_list, vectors, lists, number, cut, group) for number in numbers)
     with closing(in_parallel(tasks)) as blocks:
-        for block in blocks:
+        for number, block in zip(numbers, blocks, strict=True):
             if len(block):
                 yield block
+            if covered is not None:
+                covered(number + 1)
             progress.advance()
     progress.finish()
 
@@ -187,7 +193,7 @@ def tune_lists(
     )
     missed = (1.0 - target) / 2
     visits = int(np.quantile(needed, 1.0 - missed, method="higher")) + 1 if len(needed) else 1
-    return Lists(centroids, _visits(vectors, centroids, min(visits, most)))
+    return Lists(count, _visits(vectors, centroids, min(visits, most)))
 
 
 class RecallMeter:
@@ -204,9 +210,11 @@ class RecallMeter:
         self._drawn[self.sample] = True
         self._found = 0
 
-    def count(self, block: PairBlock) -> None:
-        """Takes note of some pairs found."""
-        self._found += int(self._drawn[block.a].sum()) + int(self._drawn[block.b].sum())
+    def counted(self, blocks: Iterable[PairBlock]) -> Iterator[PairBlock]:
+        """Hands on the pairs found and takes note of them."""
+        for block in blocks:
+            self._found += int(self._drawn[block.a].sum()) + int(self._drawn[block.b].sum())
+            yield block
 
     def measure(
         self, source: VectorSource, cut: float, *, group: NDArray[np.int64], screen: Screen | None

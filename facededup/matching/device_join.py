@@ -8,7 +8,7 @@ the device goes on with the next block.
 from __future__ import annotations
 
 import queue
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from functools import partial
 
@@ -16,8 +16,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from facededup.errors import JobError
-from facededup.matching.parallel import in_parallel
-from facededup.matching.selfjoin import BlockPair, block_pairs, compared_pairs, comparisons, exact_pairs
+from facededup.matching.parallel import in_parallel, read_ahead
+from facededup.matching.selfjoin import (
+    BlockPair,
+    Part,
+    block_pairs,
+    compared_pairs,
+    comparisons,
+    deliver,
+    exact_pairs,
+)
 from facededup.matching.source import VectorSource
 from facededup.matching.tiles import Candidates, TileSearch
 from facededup.progress import Progress, SilentProgress
@@ -48,6 +56,7 @@ def join_on_devices(
     until: int | None = None,
     block: int | None = None,
     progress: Progress | None = None,
+    covered: Callable[[int], None] | None = None,
 ) -> Iterator[PairBlock]:
     """All pairs of rows whose cosine is at least the cut: what `self_join` gives, searched on devices.
 
@@ -62,6 +71,7 @@ def join_on_devices(
         until: Only pairs whose earlier row is below this, as for `self_join`.
         block: Rows searched at a time; None takes what suits the size.
         progress: Receives the step `search`, in comparisons.
+        covered: Told how many rows are compared with each other, as for `self_join`.
 
     Yields:
         The pairs of two blocks, as rows a < b, sorted by (a, b) within; `new` is all False.
@@ -78,21 +88,19 @@ def join_on_devices(
     free: queue.SimpleQueue[TileSearch] = queue.SimpleQueue()
     for search in searches:
         free.put(search)
-    tasks = (
-        partial(_join_blocks, free, blocks, cut, group) for blocks in block_pairs(source, since, until, block)
-    )
-    with closing(in_parallel(tasks, THREADS_A_DEVICE * len(searches))) as results:
-        for found, compared in results:
-            if len(found):
-                yield found
-            progress.advance(compared)
+    with closing(read_ahead(block_pairs(source, since, until, block))) as blocks:
+        tasks = (partial(_join_blocks, free, some, cut, group) for some in blocks)
+        results = in_parallel(tasks, THREADS_A_DEVICE * len(searches))
+        yield from deliver(results, since, progress, covered)
+        if covered is not None:
+            covered(count)
     progress.finish()
 
 
 def _join_blocks(
     free: queue.SimpleQueue[TileSearch], blocks: BlockPair, cut: float, group: NDArray[np.int64]
-) -> tuple[PairBlock, int]:
-    """The pairs of two blocks, and the comparisons done."""
+) -> Part:
+    """The pairs of two blocks."""
     top, queries, left, base = blocks
     search = free.get()
     try:
@@ -101,7 +109,7 @@ def _join_blocks(
         free.put(search)
     i, j = (np.concatenate(rows) for rows in zip(*found, strict=True))
     pairs = exact_pairs(queries, base, i, j, top=top, left=left, cut=cut, group=group)
-    return pairs, compared_pairs(top, queries, left, base)
+    return pairs, compared_pairs(top, queries, left, base), left
 
 
 def find_candidates(

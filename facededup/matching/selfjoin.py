@@ -93,19 +93,25 @@ def self_join(
         search = (
             _compare_all(blocks, cut, group) if screen is None else _screen_all(blocks, cut, group, screen)
         )
-        through = since
-        with closing(search):
-            for found, compared, left in search:
-                if left > through:
-                    through = left
-                    if covered is not None:
-                        covered(through)
-                if len(found):
-                    yield found
-                progress.advance(compared)
+        yield from deliver(search, since, progress, covered)
         if covered is not None:
             covered(count)
     progress.finish()
+
+
+def deliver(
+    parts: Generator[Part], since: int, progress: Progress, covered: Callable[[int], None] | None
+) -> Iterator[PairBlock]:
+    """The pairs of a join's parts; tells how far it is, and of each column that is through."""
+    through = since
+    with closing(parts):
+        for found, compared, left in parts:
+            if left > through and covered is not None:
+                covered(left)
+            through = max(through, left)
+            if len(found):
+                yield found
+            progress.advance(compared)
 
 
 def comparisons(count: int, since: int = 0, until: int | None = None) -> int:

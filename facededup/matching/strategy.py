@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from facededup.matching.approximate import BLOCK, RecallMeter, approximate_join, tune_lists
+from facededup.matching.approximate import BLOCK, Lists, RecallMeter, approximate_join, tune_lists
 from facededup.matching.device_join import join_on_devices
+from facededup.matching.hnsw import LINKS, SEARCH_EFFORT, hnsw_join
 from facededup.matching.parallel import usable_cores
 from facededup.matching.screen import SearchPlan, plan_search
 from facededup.matching.selfjoin import comparisons, self_join
 from facededup.matching.source import VectorSource
 from facededup.matching.tiles import TileSearch
 from facededup.progress import Progress
-from facededup.store.base import PairBlock
-from facededup.types import Floats
+from facededup.store.base import PairBlock, SearchLog
+from facededup.types import Array, Floats
 
 PLANNED_FROM = 300_000_000
 """Comparisons from which planning, a fifth of a second, is earned back."""
@@ -37,10 +38,12 @@ class PairSearch:
         cut: Lowest cosine of a pair.
         group: int64 (n,); two rows of one group are never a pair.
         since: Rows before this have been compared with each other already.
-        index: `flat` searches exactly, `ivf` approximately, `auto` exactly unless that takes `LONG_SEARCH`.
+        index: `flat` searches exactly, `ivf` and `hnsw` approximately, `auto` exactly unless that takes
+            `LONG_SEARCH`.
         recall: Part of the pairs an approximate search is tuned to find.
         progress: Receives the advance.
         searches: One for each GPU; they search exactly. Empty for the CPU.
+        log: Where the search notes how far it is, and finds how far it was before it was interrupted.
 
     Attributes:
         complete: Whether the search gives every pair.
@@ -60,24 +63,32 @@ class PairSearch:
         recall: float,
         progress: Progress,
         searches: Sequence[TileSearch] = (),
+        log: SearchLog | None = None,
     ) -> None:
         self._source = source
         self._cut = cut
         self._group = group
         self._target = recall
         self._progress = progress
+        self._log = log or _NoLog()
         self._searches = searches
         if searches:
             self.complete, self.since = True, since
             self.facts: dict[str, Any] = {"device": "GPU"}
+            self._method = "gpu"
             return
         work = comparisons(len(source), since)
-        planned = work >= PLANNED_FROM or (index == "ivf" and len(source) > 1)
+        planned = work >= PLANNED_FROM or (index in ("ivf", "hnsw") and len(source) > 1)
         self._plan = plan_search(source, cut) if planned else SearchPlan(None, USUAL_SECONDS)
         expected = self._plan.seconds(work)
         # What is new is few: an approximate search of everything would cost more than comparing it exactly.
-        approximate = expected > LONG_SEARCH if index == "auto" else index == "ivf" and since == 0
-        self.complete = not approximate or len(source) < 2
+        method = index if index in ("ivf", "hnsw") and since == 0 else "flat"
+        if index == "auto" and self._log.state is not None:
+            method = "ivf" if "visits" in self._log.state else "flat"  # the plan, timed anew, might waver
+        elif index == "auto" and expected > LONG_SEARCH:
+            method = "ivf"
+        self._method = method if len(source) > 1 else "flat"
+        self.complete = self._method == "flat"
         self.since = since if self.complete else 0
         self.facts = {
             "device": "CPU",
@@ -85,20 +96,26 @@ class PairSearch:
         }
 
     def blocks(self) -> Iterator[PairBlock]:
-        """The pairs, as `self_join` gives them."""
-        if self._searches:
-            return self._on_gpus()
-        return self._exact() if self.complete else self._approximate()
+        """The pairs, as `self_join` gives them; first those found before an interruption."""
+        return {
+            "gpu": self._on_gpus,
+            "flat": self._exact,
+            "ivf": self._by_lists,
+            "hnsw": self._by_graph,
+        }[self._method]()
 
     def _on_gpus(self) -> Iterator[PairBlock]:
-        yield from join_on_devices(
+        yield from self._found_before()
+        search = join_on_devices(
             self._source,
             self._cut,
             group=self._group,
             searches=self._searches,
-            since=self.since,
+            since=max(self.since, self._log.covered),
             progress=self._progress,
+            covered=self._log.cover,
         )
+        yield from self._noted(search)
         self.facts |= {**_sum_facts(self._searches), "devices": [search.device for search in self._searches]}
 
     def _exact(self) -> Iterator[PairBlock]:
@@ -108,20 +125,21 @@ class PairSearch:
         else:
             self.facts |= {"engine": "numpy", "index": "screen", "axes": screen.axes.shape[1]}
         self.facts["threads"] = usable_cores()
-        return self_join(
+        yield from self._found_before()
+        search = self_join(
             self._source,
             self._cut,
             group=self._group,
-            since=self.since,
+            since=max(self.since, self._log.covered),
             screen=screen,
             progress=self._progress,
+            covered=self._log.cover,
         )
+        yield from self._noted(search)
 
-    def _approximate(self) -> Iterator[PairBlock]:
+    def _by_lists(self) -> Iterator[PairBlock]:
         vectors = self._read()
-        self._progress.start("tune", None)
-        lists = tune_lists(vectors, self._cut, self._target, group=self._group, screen=self._plan.screen)
-        self._progress.finish()
+        lists = self._lists(vectors)
         self.facts |= {
             "engine": "faiss",
             "index": "lists",
@@ -130,9 +148,51 @@ class PairSearch:
             "target_recall": self._target,
         }
         meter = RecallMeter(len(vectors))
-        for block in approximate_join(vectors, lists, self._cut, group=self._group, progress=self._progress):
-            meter.count(block)
+        yield from meter.counted(self._found_before())
+        search = approximate_join(
+            vectors,
+            lists,
+            self._cut,
+            group=self._group,
+            since=self._log.covered,
+            progress=self._progress,
+            covered=self._log.cover,
+        )
+        yield from self._noted(meter.counted(search))
+        self._measure(meter)
+
+    def _by_graph(self) -> Iterator[PairBlock]:
+        vectors = self._read()
+        self.facts |= {"engine": "faiss", "index": "hnsw", "links": LINKS, "search_effort": SEARCH_EFFORT}
+        meter = RecallMeter(len(vectors))
+        search = hnsw_join(vectors, self._cut, group=self._group, progress=self._progress)
+        yield from meter.counted(search)
+        self._measure(meter)
+
+    def _lists(self, vectors: Floats) -> Lists:
+        """Those of the search that was interrupted, else new ones."""
+        state = self._log.state
+        if state is not None and "visits" in state:
+            return Lists(int(state["lists"][0]), state["visits"])
+        self._progress.start("tune", None)
+        lists = tune_lists(vectors, self._cut, self._target, group=self._group, screen=self._plan.screen)
+        self._progress.finish()
+        self._log.begin({"lists": np.array([lists.count], "<i8"), "visits": lists.visits})
+        return lists
+
+    def _found_before(self) -> Iterator[PairBlock]:
+        if self._log.state is None or (self.complete and "visits" in self._log.state):
+            self._log.begin({})
+        if self._log.covered:
+            self.facts["continued"] = True
+            yield from self._log.pairs()
+
+    def _noted(self, blocks: Iterator[PairBlock]) -> Iterator[PairBlock]:
+        for block in blocks:
+            self._log.append(block)
             yield block
+
+    def _measure(self, meter: RecallMeter) -> None:
         self._progress.start("recall", None)
         recall = meter.measure(self._source, self._cut, group=self._group, screen=self._plan.screen)
         self._progress.finish()
@@ -158,3 +218,28 @@ def _sum_facts(searches: Sequence[TileSearch]) -> dict[str, Any]:
         if isinstance(value, int):
             facts[name] = sum(search.facts[name] for search in searches)
     return facts
+
+
+class _NoLog:
+    """Nothing is noted, nothing is continued."""
+
+    state: Mapping[str, Array] | None = None
+    covered = 0
+
+    def pairs(self) -> Iterator[PairBlock]:
+        return iter(())
+
+    def begin(self, state: Mapping[str, Array]) -> None:
+        pass
+
+    def append(self, block: PairBlock) -> None:
+        pass
+
+    def cover(self, covered: int) -> None:
+        pass
+
+    def keep(self) -> None:
+        pass
+
+    def remove(self) -> None:
+        pass

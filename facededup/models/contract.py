@@ -4,14 +4,36 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Protocol
 
-from facededup.errors import FacededupError, JobError, NoGpuError
+from facededup.errors import DeviceMemoryError, FacededupError, JobError, NoGpuError
 from facededup.models.catalog import ModelDescription
 from facededup.types import Floats, Pixels
 
 GPU_DEVICE = "GPU"
 CPU_DEVICE = "CPU"
+GPU_LANES = 2
+"""Batches under way on a GPU: one is copied there while the other is computed."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Placement:
+    """Where a model runs, and how.
+
+    Attributes:
+        gpu: True demands a GPU, False forbids it, None takes one where it is usable.
+        device: Number of the GPU.
+        threads: CPU threads of a batch.
+        memory_limit: Megabytes of the GPU's memory the framework may take; None for what it needs.
+        half: Calculate in float16.
+    """
+
+    gpu: bool | None = None
+    device: int = 0
+    threads: int = 1
+    memory_limit: int | None = None
+    half: bool = False
 
 
 class Engine(Protocol):
@@ -26,8 +48,8 @@ class Engine(Protocol):
         """`CPU` or `GPU`."""
 
     @property
-    def runs_in_parallel(self) -> bool:
-        """Whether `run` called from several threads at once uses several cores."""
+    def lanes(self) -> int:
+        """How many calls of `run` at once keep its devices busy; more gain nothing."""
 
     @property
     def versions(self) -> Mapping[str, str]:
@@ -47,7 +69,8 @@ class Engine(Protocol):
             float32 (n, dimension), not normalised.
 
         Raises:
-            JobError: The framework failed, for example for want of memory.
+            DeviceMemoryError: The batch is too large for the memory of the device; a smaller one may pass.
+            JobError: The framework or the device failed.
         """
 
 
@@ -72,13 +95,31 @@ def open_failures(library: str, model: ModelDescription) -> Iterator[None]:
 
 @contextmanager
 def run_failures(library: str, count: int) -> Iterator[None]:
-    """Turns what a framework raises over a batch of `count` faces into a JobError."""
+    """Turns what a framework raises over a batch of `count` faces into a JobError or DeviceMemoryError."""
     try:
         yield
     except Exception as exc:  # see above
+        if _is_out_of_memory(exc):
+            raise DeviceMemoryError(
+                f"{library} has no memory for a batch of {count} faces: free some of it, or raise"
+                f" --gpu-memory-limit if it was given ({_first_line(exc)})"
+            ) from exc
         raise JobError(
-            f"{library} failed on a batch of {count} faces, try a smaller --batch-size: {_first_line(exc)}"
+            f"{library} failed on a batch of {count} faces; what is stored is kept: run the same command"
+            f" again, with --cpu if a GPU fails again ({_first_line(exc)})"
         ) from exc
+
+
+def _is_out_of_memory(exc: Exception) -> bool:
+    """The frameworks say so by a class of their own, or only in words."""
+    if isinstance(exc, MemoryError) or type(exc).__name__ in _MEMORY_ERRORS:
+        return True
+    message = str(exc).lower()
+    return any(words in message for words in _MEMORY_WORDS)
+
+
+_MEMORY_ERRORS = ("OutOfMemoryError", "ResourceExhaustedError")  # PyTorch's and TensorFlow's
+_MEMORY_WORDS = ("out of memory", "allocate memory", "not enough memory", "alloc_failed")
 
 
 def _first_line(exc: Exception) -> str:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 
-from facededup.errors import JobError
+from facededup.errors import DeviceMemoryError, JobError
 from facededup.models.contract import CPU_DEVICE, Engine
 from facededup.types import Floats, Pixels
 
@@ -18,14 +20,28 @@ class Encoder:
 
     Attributes:
         engine: Runs the network.
-        batch_size: Faces given to the engine at once.
+        batch_size: Faces given to the engine at once; halved for good where they do not fit into its memory.
         flip: Whether an embedding is the mean over the face and its mirror.
+
+    Args:
+        engine: See above.
+        batch_size: See above; None for what usually suits the device.
+        flip: See above.
+        remember: Told a batch size that was found to fit.
     """
 
-    def __init__(self, engine: Engine, *, batch_size: int | None = None, flip: bool = False) -> None:
+    def __init__(
+        self,
+        engine: Engine,
+        *,
+        batch_size: int | None = None,
+        flip: bool = False,
+        remember: Callable[[int], None] | None = None,
+    ) -> None:
         self.engine = engine
         self.batch_size = batch_size or (_CPU_BATCH if engine.device == CPU_DEVICE else _GPU_BATCH)
         self.flip = flip
+        self._remember = remember
 
     def encode(self, chips: Pixels) -> Floats:
         """Embeds faces.
@@ -38,6 +54,7 @@ class Encoder:
 
         Raises:
             ValueError: `chips` has another shape or type.
+            DeviceMemoryError: Not even one face fits into the memory of the engine's device.
             JobError: The engine failed, or gave something that has no direction.
         """
         rows = self.embed(chips).astype(np.float64)
@@ -60,11 +77,36 @@ class Encoder:
                 f" not {chips.dtype} {chips.shape}"
             )
         embeddings = np.empty((len(chips), model.dimension), np.float32)
-        for start in range(0, len(chips), self.batch_size):
-            part = slice(start, start + self.batch_size)
-            embeddings[part] = self.engine.run(np.ascontiguousarray(chips[part]))
-            if self.flip:
-                embeddings[part] += self.engine.run(np.ascontiguousarray(chips[part, :, ::-1]))
+        start = 0
+        while start < len(chips):
+            size = self.batch_size
+            part = slice(start, start + size)
+            try:
+                embeddings[part] = self._run(chips[part], size)
+                if self.flip:
+                    embeddings[part] += self._run(chips[part, :, ::-1], size)
+            except DeviceMemoryError:
+                tried = min(size, len(chips) - start)
+                if tried == 1:
+                    raise
+                # Another thread may have halved it already.
+                self.batch_size = min(self.batch_size, tried // 2)
+                if self._remember is not None:
+                    self._remember(self.batch_size)
+                continue
+            start += size
         if self.flip:
             embeddings /= 2
         return embeddings
+
+    def _run(self, chips: Pixels, size: int) -> Floats:
+        """A batch; on a GPU its size is a power of two or the full one, whatever it holds.
+
+        The frameworks keep memory, and tuned code, for each shape that they see.
+        """
+        count = len(chips)
+        padded = count if self.engine.device == CPU_DEVICE else min(size, 1 << (count - 1).bit_length())
+        batch = np.ascontiguousarray(chips)
+        if padded > count:
+            batch = np.concatenate([batch, np.zeros((padded - count, *chips.shape[1:]), np.uint8)])
+        return self.engine.run(batch)[:count]

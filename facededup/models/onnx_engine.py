@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from typing import Any
 
@@ -9,7 +10,15 @@ import numpy as np
 
 from facededup.errors import PackageMissingError
 from facededup.models.catalog import ModelDescription
-from facededup.models.contract import CPU_DEVICE, GPU_DEVICE, no_gpu_error, open_failures, run_failures
+from facededup.models.contract import (
+    CPU_DEVICE,
+    GPU_DEVICE,
+    GPU_LANES,
+    Placement,
+    no_gpu_error,
+    open_failures,
+    run_failures,
+)
 from facededup.models.dlib_resnet import load_graph
 from facededup.models.weights import find_weights
 from facededup.types import Array, Floats, Pixels
@@ -52,7 +61,7 @@ class OnnxEngine:
 
     name = "onnx"
 
-    def __init__(self, model: ModelDescription, *, gpu: bool | None, threads: int) -> None:
+    def __init__(self, model: ModelDescription, placement: Placement) -> None:
         try:
             import onnxruntime
         except ImportError as exc:
@@ -63,13 +72,14 @@ class OnnxEngine:
         remedy = "install onnxruntime-gpu in place of onnxruntime"
         self.model = model
         self.versions = {"onnxruntime": onnxruntime.__version__}
+        gpu = placement.gpu
         cuda = gpu is not False and _CUDA in onnxruntime.get_available_providers()
         if gpu and not cuda:
             raise no_gpu_error(library, remedy)
 
         def start(graph: bytes | str) -> Any:
             return onnxruntime.InferenceSession(
-                graph, _options(onnxruntime, threads), providers=_providers(cuda=cuda)
+                graph, _options(onnxruntime, placement.threads), providers=_providers(placement, cuda=cuda)
             )
 
         graph = load_graph() if model.name == "Dlib" else find_weights(model.weights_file)
@@ -81,7 +91,9 @@ class OnnxEngine:
                 self._open_for_batches(start, graph)
         # onnxruntime falls back to the CPU where the CUDA libraries do not load.
         self.device = GPU_DEVICE if _CUDA in self._session.get_providers() else CPU_DEVICE
-        self.runs_in_parallel = self.device == CPU_DEVICE
+        # On CPU cores embedding is about half of all the work of `index`; with fewer batches at once the
+        # workers would outrun it, and at the end, when they are done, one core would work alone.
+        self.lanes = GPU_LANES if self.device == GPU_DEVICE else max(2, (os.cpu_count() or 1) // 2)
         if gpu and self.device == CPU_DEVICE:
             raise no_gpu_error(library, remedy)
 
@@ -124,9 +136,19 @@ def _options(onnxruntime: Any, threads: int) -> Any:
     return options
 
 
-def _providers(*, cuda: bool) -> list[Any]:
-    # TF32 has 10 bits of mantissa: embeddings would differ from the CPU's in the third digit.
-    return [*([(_CUDA, {"use_tf32": "0"})] if cuda else []), "CPUExecutionProvider"]
+def _providers(placement: Placement, *, cuda: bool) -> list[Any]:
+    if not cuda:
+        return ["CPUExecutionProvider"]
+    options = {
+        "device_id": str(placement.device),
+        # TF32 has 10 bits of mantissa: embeddings would differ from the CPU's in the third digit.
+        "use_tf32": "0",
+        # Else the memory taken doubles each time a little more is needed.
+        "arena_extend_strategy": "kSameAsRequested",
+    }
+    if placement.memory_limit is not None:
+        options["gpu_mem_limit"] = str(placement.memory_limit * 1_000_000)
+    return [(_CUDA, options), "CPUExecutionProvider"]
 
 
 def _takes_one_face(session: Any) -> bool:

@@ -9,7 +9,15 @@ from typing import Any
 
 from facededup.errors import JobError, PackageMissingError
 from facededup.models.catalog import ModelDescription
-from facededup.models.contract import CPU_DEVICE, GPU_DEVICE, no_gpu_error, open_failures, run_failures
+from facededup.models.contract import (
+    CPU_DEVICE,
+    GPU_DEVICE,
+    GPU_LANES,
+    Placement,
+    no_gpu_error,
+    open_failures,
+    run_failures,
+)
 from facededup.models.deepface_networks import build_network
 from facededup.models.dlib_resnet import load_network
 from facededup.models.dlib_tensorflow import build_dlib
@@ -19,28 +27,29 @@ from facededup.types import Floats, Pixels
 class TensorFlowEngine:
     """A model in TensorFlow, as one compiled graph.
 
-    The number of threads is that of the whole process, and TensorFlow keeps the first it was given.
+    The number of threads is that of the whole process, and so is the GPU; TensorFlow keeps the first it was
+    given.
     """
 
     name = "tensorflow"
-    runs_in_parallel = False
 
-    def __init__(self, model: ModelDescription, *, gpu: bool | None, threads: int) -> None:
+    def __init__(self, model: ModelDescription, placement: Placement) -> None:
         tensorflow = _import_tensorflow()
         library = f"TensorFlow {tensorflow.__version__}"
         gpus = tensorflow.config.list_physical_devices("GPU")
+        gpu = placement.gpu
         if gpu and not gpus:
             raise no_gpu_error(library, "install facededup[gpu]")
         self.model = model
         self.versions = {"tensorflow": tensorflow.__version__}
         self.device = GPU_DEVICE if gpus and gpu is not False else CPU_DEVICE
+        self.lanes = GPU_LANES if self.device == GPU_DEVICE else 1
         self._tensorflow = tensorflow
         self._place = f"/{self.device}:0"
         with contextlib.suppress(RuntimeError):  # TensorFlow has started: these can no longer be changed
-            # Else TensorFlow takes all memory of every GPU, also of those it does not use.
-            for device in gpus:
-                tensorflow.config.experimental.set_memory_growth(device, True)
-            tensorflow.config.threading.set_intra_op_parallelism_threads(threads)
+            if self.device == GPU_DEVICE:
+                _claim(tensorflow, gpus, placement)
+            tensorflow.config.threading.set_intra_op_parallelism_threads(placement.threads)
             tensorflow.config.threading.set_inter_op_parallelism_threads(1)
         # TF32 has 10 bits of mantissa: embeddings would differ from the CPU's in the third digit.
         tensorflow.config.experimental.enable_tensor_float_32_execution(False)
@@ -78,6 +87,17 @@ class TensorFlowEngine:
         return lambda pixels: network(
             tensorflow.cast(tensorflow.reverse(pixels, [3]), tensorflow.float32) / 255, training=False
         )
+
+
+def _claim(tensorflow: Any, gpus: list[Any], placement: Placement) -> None:
+    """Takes one GPU and no more of its memory than needed; left alone, TensorFlow takes all of every GPU."""
+    config, chosen = tensorflow.config, gpus[placement.device % len(gpus)]
+    config.set_visible_devices([chosen], "GPU")
+    if placement.memory_limit is None:
+        config.experimental.set_memory_growth(chosen, True)
+    else:
+        limit = config.LogicalDeviceConfiguration(memory_limit=placement.memory_limit)
+        config.set_logical_device_configuration(chosen, [limit])
 
 
 def _import_tensorflow() -> Any:

@@ -7,18 +7,14 @@ import csv
 from facededup.report.files import writing
 from facededup.results import FindResult
 
-COLUMNS = (
-    *("a_path", "a_face", "b_path", "b_face", "similarity", "cosine", "new", "cluster"),
-    *("decision", "same_photo"),
-)
+COLUMNS = ("a_path", "a_face", "b_path", "b_face", "similarity", "cosine", "new", "cluster")
 
 
 def write_pairs(result: FindResult, path: str) -> None:
     """Writes the listed pairs, in their order.
 
     The columns are `COLUMNS`: path and face number of both faces, the two scores with all their digits,
-    `new` as true or false, the id of the listed cluster that holds both faces, empty where none does, the
-    decision, empty where there is none, and whether both images are one photo.
+    `new` as true or false, and the id of the listed cluster that holds both faces, empty where none does.
     File names go out byte for byte; a line break in one is quoted.
 
     Args:
@@ -47,7 +43,5 @@ def write_pairs(result: FindResult, path: str) -> None:
                     pair.cosine,
                     "true" if pair.new else "false",
                     cluster if cluster == other else None,
-                    pair.decision,
-                    "true" if pair.same_photo else "false",
                 )
             )

@@ -57,12 +57,11 @@ def _findings(result: FindResult, listed: Callable[[Iterable[dict[str, Any]]], A
         "operating_cosine_source": result.operating_cosine_source,
         "complete": result.complete,
         "search": dict(result.search),
-        "images": _counts(result.images),
+        "images": counts_document(result.images),
         "faces": result.faces,
         "expected_false_pairs": result.expected_false_pairs,
         "true_pairs_kept": result.true_pairs_kept,
         "suppressed": {reason: result.suppressed.get(reason, 0) for reason in ("different", "group")},
-        "decisions": dict(result.decisions),
         "clusters_total": result.clusters_total,
         "clusters": listed(map(_cluster, result.clusters)),
         "pairs_total": result.pairs_total,
@@ -104,7 +103,7 @@ def status_document(status: StoreStatus) -> dict[str, Any]:
         "schema": "facededup/status/1",
         "store": status.store,
         "fingerprint": status.fingerprint.to_dict(),
-        "images": _counts(status.images),
+        "images": counts_document(status.images),
         "faces": status.faces,
         "embeddings": status.embeddings,
         "disk_bytes": status.disk_bytes,
@@ -219,7 +218,8 @@ def _plain(values: Mapping[str, Any] | None) -> dict[str, Any] | None:
     return None if values is None else dict(values)
 
 
-def _counts(counts: ImageCounts) -> dict[str, int]:
+def counts_document(counts: ImageCounts) -> dict[str, int]:
+    """Images by outcome, as every document has them."""
     return {
         "total": counts.total,
         "ok": counts.ok,
@@ -244,8 +244,6 @@ def _pair(pair: Pair) -> dict[str, Any]:
         "similarity": pair.similarity,
         "cosine": pair.cosine,
         "new": pair.new,
-        "decision": pair.decision,
-        "same_photo": pair.same_photo,
     }
 
 
@@ -261,7 +259,6 @@ def _cluster(cluster: Cluster) -> dict[str, Any]:
         "mean_similarity": cluster.mean_similarity,
         "medoid": None if cluster.medoid is None else _face(cluster.medoid),
         "bridges": [_face(bridge) for bridge in cluster.bridges],
-        "decided": cluster.decided,
     }
 
 

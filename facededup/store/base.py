@@ -15,7 +15,7 @@ from typing import Any, Protocol, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from facededup.types import Decision, Face, FileStat, Floats, Outcome
+from facededup.types import Array, Decision, Face, FileStat, Floats, Outcome
 
 FORMAT = 1
 DIGEST_BYTES = 32
@@ -192,6 +192,23 @@ class FaceTable:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class Neighbours:
+    """The stored faces nearest to some probes, as a store that can look for itself finds them.
+
+    Attributes:
+        rows: int64 (probes, k), nearest first; k may be smaller than asked for.
+        embeddings: float32 (probes, k, dimension), for the caller to compute the cosines itself.
+        engine: What looked, for the user.
+        exact: Whether these are certainly the nearest.
+    """
+
+    rows: NDArray[np.int64]
+    embeddings: Floats
+    engine: str
+    exact: bool
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class PairBlock:
     """Some pairs of faces, a < b. `a` and `b` are int64: face ids in a store, rows while matching.
 
@@ -307,8 +324,20 @@ class Snapshot(Protocol):
     def next_image_id(self) -> int:
         """The id the next new image will get."""
 
+    @property
+    def next_face_id(self) -> int:
+        """The id the next new face will get."""
+
     def embeddings(self, start: int, stop: int) -> Floats:
         """Rows start to stop of the embeddings, float32 (stop - start, dimension)."""
+
+    def nearest(self, probes: Floats, k: int) -> Neighbours | None:
+        """The faces with the largest inner products; None where the store cannot do better than be read.
+
+        Args:
+            probes: float32 (probes, dimension), L2-normalised, at least one.
+            k: Faces wanted for each.
+        """
 
     def findings(self) -> Findings | None:
         """The last findings, None if there are none."""
@@ -334,6 +363,36 @@ class FindingsWriter(Protocol):
 
     def finish(self, meta: Mapping[str, Any], clusters: ClusterTable) -> None:
         """Puts pairs, clusters and meta into the store in one atomic step, for the findings before."""
+
+
+class SearchLog(Protocol):
+    """What a long search has found so far, so that it continues after a kill. Rows are those of the faces."""
+
+    @property
+    def state(self) -> Mapping[str, Array] | None:
+        """What the search to be continued kept of itself in `begin`; None where there is none."""
+
+    @property
+    def covered(self) -> int:
+        """How far that search came, as it told `cover`; 0 where there is none."""
+
+    def pairs(self) -> Iterator[PairBlock]:
+        """All pairs that it had found by then, as rows; `new` is all False."""
+
+    def begin(self, state: Mapping[str, Array]) -> None:
+        """Starts anew with what the search has to keep of itself, arrays whose type names are portable."""
+
+    def append(self, block: PairBlock) -> None:
+        """Adds pairs found since, as rows."""
+
+    def cover(self, covered: int) -> None:
+        """Says that everything up to some place is searched; makes it durable once in a while."""
+
+    def keep(self) -> None:
+        """Makes durable what the last `cover` said."""
+
+    def remove(self) -> None:
+        """Leaves no trace: the search is over."""
 
 
 class Writer(Protocol):
@@ -377,10 +436,18 @@ class Writer(Protocol):
     def drop_findings(self) -> None:
         """Removes the findings."""
 
+    def search_log(self, key: bytes) -> SearchLog | None:
+        """Where a search notes how far it is; None where a store keeps no such log.
+
+        Args:
+            key: 16 bytes that stand for all that decides what the search finds and in which order.
+        """
+
     def pack(self) -> None:
         """Writes the store anew, as one file without anything that was removed.
 
-        Pairs and clusters that name a face which is gone go with it.
+        Pairs and clusters that name a face which is gone go with it. The writer's own snapshot need not be
+        readable afterwards.
 
         Raises:
             StoreWriteError: It could not be written; the store is as it was.
@@ -431,6 +498,12 @@ class Store(Protocol):
 
     def disk_bytes(self) -> int:
         """Bytes the store takes, sidecar files included."""
+
+    def kept_copies(self) -> list[str]:
+        """Files beside the store in which a repair kept what was damaged."""
+
+    def describe(self) -> Mapping[str, str]:
+        """What a user should know of the server behind the store, by name; nothing for a file."""
 
     def check(self) -> list[str]:
         """Reads the whole store; what is wrong, a sentence each, nothing for a sound store.

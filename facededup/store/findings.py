@@ -21,6 +21,7 @@ from facededup.store.basefile import (
     write_text,
 )
 from facededup.store.files import NewFile, writing
+from facededup.store.living import living_clusters, living_pairs
 from facededup.types import Array
 
 _BUFFER_PAIRS = 1 << 20
@@ -172,26 +173,10 @@ def copy_living(findings: Hdf5Findings, file: h5py.File, ids: NDArray[np.int64])
         DamagedStoreError: The findings are damaged.
     """
     columns = _create_columns(file, int(ids[-1]) + 1 if len(ids) else 0, findings.pair_count)
-    for start in range(0, findings.pair_count, _BUFFER_PAIRS):
-        block = findings.pairs(start, start + _BUFFER_PAIRS)
-        living = np.isin(block.a, ids) & np.isin(block.b, ids)
+    for block in living_pairs(findings, ids):
         for name, column in columns.items():
-            _extend(column, getattr(block, name)[living])
-    clusters = findings.clusters
-    sizes = np.diff(clusters.offsets)
-    number = np.repeat(np.arange(len(clusters)), sizes)
-    whole = np.bincount(number[np.isin(clusters.members, ids)], minlength=len(clusters)) == sizes
-    left = ClusterTable(
-        key=[key for key, kept in zip(clusters.key, whole.tolist(), strict=True) if kept],
-        offsets=np.concatenate([[0], np.cumsum(sizes[whole])]).astype(np.int64),
-        members=clusters.members[whole[number]],
-        min_cosine=clusters.min_cosine[whole],
-        new=clusters.new[whole],
-        mean_cosine=None if clusters.mean_cosine is None else clusters.mean_cosine[whole],
-        medoid=None if clusters.medoid is None else clusters.medoid[whole],
-        bridge=None if clusters.bridge is None else clusters.bridge[whole[number]],
-    )
-    _write_rest(file["findings"], findings.meta, left)
+            _extend(column, getattr(block, name))
+    _write_rest(file["findings"], findings.meta, living_clusters(findings.clusters, ids))
 
 
 def _create_columns(file: h5py.File, next_face_id: int, count: int) -> dict[str, h5py.Dataset]:

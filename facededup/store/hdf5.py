@@ -17,6 +17,7 @@ from contextlib import ExitStack, closing, suppress
 from dataclasses import replace
 from datetime import UTC, datetime
 from functools import cached_property
+from glob import escape, glob
 from types import TracebackType
 from typing import Any, Self
 
@@ -29,6 +30,7 @@ from facededup.store.basefile import BLOCK, BaseFile, Header, new_file, refuse_u
 from facededup.store.decisions import decision_columns, pack_forgotten
 from facededup.store.files import NewFile, flush_folder, remove, writing
 from facededup.store.findings import Hdf5Findings, Hdf5FindingsWriter, copy_living
+from facededup.store.integrity import look_through
 from facededup.store.journal import (
     BATCH,
     DECISIONS,
@@ -43,6 +45,7 @@ from facededup.store.journal import (
 from facededup.store.lock import StoreLock
 from facededup.store.migrate import upgrade
 from facededup.store.replay import Replay, replay_decisions
+from facededup.store.searchlog import ENDING, FileSearchLog
 from facededup.store.tables import batch_arrays, empty_tables
 from facededup.types import Decision, Floats
 
@@ -134,6 +137,9 @@ class Hdf5Snapshot:
         """See `base.Snapshot`."""
         return (self._replay or self._base).embeddings(start, stop)
 
+    def nearest(self, probes: Floats, k: int) -> None:
+        """See `base.Snapshot`; a file does not look for itself."""
+
     def embedding_blocks(self) -> Iterator[Floats]:
         """All embeddings in blocks of `BLOCK` rows, the last one shorter."""
         count = len(self.faces)
@@ -196,6 +202,7 @@ class Hdf5Writer:
             self._lock.release()
             raise
         self._findings: Hdf5FindingsWriter | None = None
+        self._search_log: FileSearchLog | None = None
 
     @property
     def snapshot(self) -> Hdf5Snapshot:
@@ -243,6 +250,12 @@ class Hdf5Writer:
         """See `base.Writer`."""
         self._journal.append(DROP_FINDINGS, b"")
 
+    def search_log(self, key: bytes) -> FileSearchLog:
+        """See `base.Writer`."""
+        self._close_search_log()
+        self._search_log = FileSearchLog(self._path, key)
+        return self._search_log
+
     def pack(self) -> None:
         """Folds the journal into the store's file, so that one file holds everything; see `base.Writer`."""
         with writing(self._path):
@@ -269,6 +282,7 @@ class Hdf5Writer:
         self._closed = True
         try:
             self._abandon_findings()
+            self._close_search_log()
             if self._is_fold_due():
                 self.pack()
         finally:
@@ -380,6 +394,11 @@ class Hdf5Writer:
             self._findings.abandon()
             self._findings = None
 
+    def _close_search_log(self) -> None:
+        if self._search_log is not None:
+            self._search_log.close()
+            self._search_log = None
+
     def _is_fold_due(self) -> bool:
         if self._journal.broken or not self._journal.size:
             return False
@@ -426,16 +445,22 @@ class Hdf5Store:
     def disk_bytes(self) -> int:
         """See `base.Store`."""
         total = 0
-        for name in (self._path, self._path + ".journal"):
+        for name in (self._path, self._path + ".journal", self._path + ENDING):
             with suppress(OSError):
                 total += os.path.getsize(name)
         return total
 
+    def kept_copies(self) -> list[str]:
+        """See `base.Store`."""
+        return sorted(glob(escape(self._path) + ".damaged*"))
+
+    def describe(self) -> dict[str, str]:
+        """See `base.Store`."""
+        return {}
+
     def check(self) -> list[str]:
         """See `base.Store`."""
-        from facededup.store.integrity import check
-
-        return check(self._path)
+        return look_through(self.snapshot)
 
     def repair(self) -> Repair:
         """See `base.Store`."""

@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import numpy as np
 
 from facededup.errors import DamagedStoreError
-from facededup.store.hdf5 import Hdf5Snapshot
+from facededup.store.base import Snapshot
 from facededup.types import Outcome
 
 _PAIRS = 1 << 20
+_ROWS = 4096
 _NORM_TOLERANCE = 1e-3
 
 
-def check(path: str) -> list[str]:
-    """Reads the whole store at `path`, its journal included.
+def look_through(open_snapshot: Callable[[], Snapshot]) -> list[str]:
+    """Reads a whole store.
+
+    Args:
+        open_snapshot: Opens it.
 
     Returns:
         What is wrong, a sentence each; nothing for a sound store.
@@ -27,7 +31,7 @@ def check(path: str) -> list[str]:
     """
     problems: list[str] = []
     try:
-        with Hdf5Snapshot(path) as snapshot:
+        with open_snapshot() as snapshot:
             for look in (_images, _faces, _embeddings, _findings, _decisions):
                 try:
                     problems.extend(look(snapshot))
@@ -38,7 +42,7 @@ def check(path: str) -> list[str]:
     return problems
 
 
-def _images(snapshot: Hdf5Snapshot) -> Iterator[str]:
+def _images(snapshot: Snapshot) -> Iterator[str]:
     images = snapshot.images
     if len(images) and not (np.all(np.diff(images.id) > 0) and images.id[0] >= 0):
         yield "images: the ids do not ascend"
@@ -52,7 +56,7 @@ def _images(snapshot: Hdf5Snapshot) -> Iterator[str]:
         yield "images: an image has no root"
 
 
-def _faces(snapshot: Hdf5Snapshot) -> Iterator[str]:
+def _faces(snapshot: Snapshot) -> Iterator[str]:
     faces, images = snapshot.faces, snapshot.images
     if len(faces) == 0:
         return
@@ -65,15 +69,16 @@ def _faces(snapshot: Hdf5Snapshot) -> Iterator[str]:
         yield "faces: the faces of a content are not numbered from 0"
 
 
-def _embeddings(snapshot: Hdf5Snapshot) -> Iterator[str]:
-    for number, rows in enumerate(snapshot.embedding_blocks()):
+def _embeddings(snapshot: Snapshot) -> Iterator[str]:
+    for number, start in enumerate(range(0, len(snapshot.faces), _ROWS)):
+        rows = snapshot.embeddings(start, min(start + _ROWS, len(snapshot.faces)))
         squares = np.einsum("ij,ij->i", rows, rows)
         # Written this way round, what is not a number fails too.
         if not np.all(np.abs(squares - 1) < 2 * _NORM_TOLERANCE):
             yield f"embeddings: block {number} is not L2-normalised"
 
 
-def _findings(snapshot: Hdf5Snapshot) -> Iterator[str]:
+def _findings(snapshot: Snapshot) -> Iterator[str]:
     findings = snapshot.findings()
     if findings is None:
         return
@@ -90,6 +95,6 @@ def _findings(snapshot: Hdf5Snapshot) -> Iterator[str]:
         yield "findings: a cluster has a face that never was"
 
 
-def _decisions(snapshot: Hdf5Snapshot) -> Iterator[str]:
+def _decisions(snapshot: Snapshot) -> Iterator[str]:
     snapshot.decisions()  # compares the checksums, and refuses what is no decision
     return iter(())

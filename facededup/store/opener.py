@@ -2,23 +2,54 @@
 
 from __future__ import annotations
 
+import importlib.util
+import os
+
 from facededup.errors import UsageError
 from facededup.store.base import Store
 
+_DRIVERS = {
+    "postgresql": ("psycopg", "postgres"),
+    "postgres": ("psycopg", "postgres"),
+}
+"""The package that talks to a server, and the extra it comes with, by scheme."""
+
 
 def open_store(location: str) -> Store:
-    """The store at a path; nothing is opened or locked yet.
+    """The store at a path or URL; nothing is opened or locked yet.
 
     Raises:
-        UsageError: The location is a URL; this version keeps stores in HDF5 files only.
+        UsageError: The URL is malformed, no store is kept under its scheme, or its driver is not installed.
     """
-    scheme, mark, _ = location.partition("://")
-    if mark and scheme.replace("+", "").isalnum():
-        raise UsageError(
-            f"a store at {scheme}:// is not supported: this version keeps stores in HDF5 files; give a path"
-        )
     if not location:
         raise UsageError("the store has an empty name; give the path of a file such as facededup.h5")
-    from facededup.store.hdf5 import Hdf5Store
+    if not is_url(location):
+        from facededup.store.hdf5 import Hdf5Store
 
-    return Hdf5Store(location)
+        return Hdf5Store(location)
+    scheme = location.partition("://")[0].lower()
+    if scheme not in _DRIVERS:
+        raise UsageError(
+            f"a store at {scheme}:// is not supported: give the path of a file, or a postgresql:// URL"
+        )
+    package, extra = _DRIVERS[scheme]
+    if importlib.util.find_spec(package) is None:
+        raise UsageError(
+            f"a store at {scheme}:// needs the package {package}: pip install 'facededup[{extra}]'"
+        )
+    from facededup.store.postgres.store import PostgresStore
+
+    return PostgresStore(location)
+
+
+def is_url(location: str) -> bool:
+    """Whether a location is a server's, not a path."""
+    scheme, mark, _ = location.partition("://")
+    return bool(mark) and scheme.replace("+", "").isalnum()
+
+
+def same_place(a: str, b: str) -> bool:
+    """Whether two locations are those of one store, as far as their names tell."""
+    if is_url(a) or is_url(b):
+        return a == b
+    return os.path.realpath(a) == os.path.realpath(b)

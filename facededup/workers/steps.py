@@ -15,6 +15,7 @@ from facededup.faces.align import build_aligner
 from facededup.faces.choose import choose_faces
 from facededup.faces.detect import build_detector
 from facededup.faces.quality import measure_quality
+from facededup.faces.view import scale_face
 from facededup.images.decode import DecodedImage, DecodeError, decode
 from facededup.images.phash import perceptual_hash
 from facededup.images.read import ReadError, read_file
@@ -23,6 +24,12 @@ from facededup.types import Face, FileStat, Outcome, Pixels
 
 # A file longer than this many bytes for each pixel allowed is no image of that size in any format.
 _BYTES_A_PIXEL = 16
+
+# A large JPEG is first decoded at a fraction of its size, its long side at least this: more than the copy
+# that a detector looks at first. It stays so if all faces seen are at least this wide, as then no chip would
+# be sharper from the full size.
+_ENOUGH_SIDE = 640
+_LARGE_FACE = 130
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -114,6 +121,8 @@ class Analyser:
         self._settings = settings
         self._align = build_aligner(settings.align, settings.detector, settings.model)
         self._detector = build_detector(settings.detector, settings.align)
+        # What DeepFace would see is wanted to the pixel.
+        self._long_side = None if settings.align == "deepface" else _ENOUGH_SIDE
         self._landmarks = describe_detector(settings.detector).landmarks
 
     def __call__(self, task: ImageTask) -> Analysis:
@@ -128,10 +137,17 @@ class Analyser:
                 failed = replace(failed, stat=stat, digest=digest)
                 if not task.force and self._is_known(digest):
                     return replace(failed, outcome=Outcome.OK, known=True)
-                image = decode(data, max_pixels=self._settings.max_pixels)
+                image = decode(data, max_pixels=self._settings.max_pixels, long_side=self._long_side)
                 phash = perceptual_hash(image.pixels)
+            with _timed(seconds, "detect"):
+                found = self._detector.detect(image.pixels)
+            if image.is_reduced and not _are_large(found):
+                with _timed(seconds, "decode"):
+                    image = decode(data, max_pixels=self._settings.max_pixels)
+                with _timed(seconds, "detect"):
+                    found = self._detector.detect(image.pixels)
             seen = replace(failed, width=image.width, height=image.height, phash=phash)
-            return self._find_faces(image, seen)
+            return self._cut_faces(image, found, seen)
         except ReadError as exc:
             return replace(failed, reason=exc.reason, retry=exc.retry, stat=exc.stat)
         except DecodeError as exc:
@@ -144,21 +160,25 @@ class Analyser:
         place = int(np.searchsorted(known, prefix))
         return place < len(known) and bool(known[place] == prefix)
 
-    def _find_faces(self, image: DecodedImage, analysis: Analysis) -> Analysis:
-        with _timed(analysis.seconds, "detect"):
-            found = self._detector.detect(image.pixels)
-        outcome, faces = choose_faces(found, self._settings.faces, image.width, image.height)
+    def _cut_faces(self, image: DecodedImage, found: tuple[Face, ...], analysis: Analysis) -> Analysis:
+        height, width = image.pixels.shape[:2]
+        outcome, faces = choose_faces(found, self._settings.faces, width, height)
         if outcome is Outcome.NO_FACE_DETECTED:
             return replace(analysis, outcome=outcome, reason="no face was found")
         if outcome is Outcome.MULTIPLE_FACES_DETECTED:
             return replace(analysis, outcome=outcome, reason=f"{len(found)} faces were found")
         with _timed(analysis.seconds, "align"):
             chips = self._align(image.pixels, faces)
-            faces = tuple(
+            measured = tuple(
                 replace(face, quality=measure_quality(face, chip, self._landmarks))
                 for face, chip in zip(faces, chips, strict=True)
             )
+            faces = tuple(scale_face(face, image.width / width, image.height / height) for face in measured)
         return replace(analysis, outcome=outcome, faces=faces, chips=chips)
+
+
+def _are_large(faces: tuple[Face, ...]) -> bool:
+    return min((face.box.w for face in faces), default=0) >= _LARGE_FACE
 
 
 @contextmanager
@@ -168,4 +188,4 @@ def _timed(seconds: dict[str, float], stage: str) -> Iterator[None]:
     try:
         yield
     finally:
-        seconds[stage] = time.perf_counter() - started
+        seconds[stage] = seconds.get(stage, 0.0) + time.perf_counter() - started

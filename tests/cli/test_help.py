@@ -21,15 +21,18 @@ def test_the_commands():
         "evaluate",
         "export",
         "find",
+        "flower",
         "forget",
         "import",
         "index",
         "models",
+        "report",
         "run",
         "search",
         "status",
         "store",
         "verify",
+        "worker",
     ]
 
 

@@ -99,7 +99,7 @@ def test_command_line_beats_environment_beats_file(asked, tmp_path, monkeypatch)
     [
         (["--faces", "some"], "faces must be one of"),
         (["-p", "0"], "processes must be at least 1"),
-        (["--json", "-", "--metrics", "-"], "only one of --json, --csv and --metrics"),
+        (["--json", "-", "--metrics", "-"], "only one of --json, --csv, --report and --metrics"),
         (["--config", "missing.toml"], "there is no configuration file"),
         (["--threshold", "x"], "threshold"),
         (["--index", "tree"], "index must be one of auto, flat, ivf"),

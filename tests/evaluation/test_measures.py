@@ -198,7 +198,7 @@ def test_images_without_a_face_lower_what_is_measured():
 
 def test_what_is_measured_agrees_with_itself():
     sample = crowd(80, 4)
-    found, curve = measure(sample, 0.4, SilentProgress(), thresholds=(0.4, 0.6))
+    found, curve = measure(sample, 0.4, SilentProgress(), common=(0.4, 0.6))
     assert [point.similarity for point in found.operating] == pytest.approx([0.4, 0.6])
     assert [point.asked for point in found.points] == [1e-2, 1e-3]
     for point in found.points:

@@ -109,6 +109,6 @@ def test_an_unknown_detector_is_a_usage_error():
 def test_a_damaged_landmark_model(tmp_path, monkeypatch):
     broken = tmp_path / "broken.dat"
     broken.write_bytes(b"not a model")
-    monkeypatch.setattr("facededup.faces.detect.find_weights", lambda _: str(broken))
+    monkeypatch.setattr("facededup.faces.landmarks.find_weights", lambda _: str(broken))
     with pytest.raises(WeightsMissingError, match=r"broken\.dat is damaged"):
         DlibDetector()

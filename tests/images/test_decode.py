@@ -224,3 +224,36 @@ def test_random_damage_gives_a_picture_or_a_sentence():
     assert "a picture" in outcomes
     assert len(outcomes) > 2
     assert all(outcome and "\n" not in outcome for outcome in outcomes)
+
+
+@pytest.mark.parametrize(
+    ("size", "long_side", "expected"),
+    [
+        ((1600, 1200), 640, (800, 600)),
+        ((1279, 960), 640, (1279, 960)),
+        ((901, 2571), 640, (226, 643)),
+        ((300, 200), 640, (300, 200)),
+    ],
+)
+def test_a_jpeg_comes_at_a_fraction_of_its_size(size, long_side, expected):
+    image = smooth(*size)
+    decoded = decode(encode(image, "JPEG", quality=95), max_pixels=10**7, long_side=long_side)
+    assert decoded.pixels.shape[1::-1] == expected
+    assert (decoded.width, decoded.height) == size
+    assert decoded.is_reduced == (size != expected)
+    small = np.asarray(image.resize(expected, Image.Resampling.BOX)).astype(int)
+    assert np.abs(decoded.pixels - small).mean() < 3
+
+
+def test_a_reduced_jpeg_on_its_side_knows_its_upright_size():
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    data = encode(smooth(1600, 1200), "JPEG", exif=exif)
+    decoded = decode(data, max_pixels=10**7, long_side=640)
+    assert decoded.pixels.shape == (800, 600, 3)
+    assert (decoded.width, decoded.height) == (1200, 1600)
+
+
+def test_a_png_always_comes_whole():
+    data = encode(smooth(1600, 1200), "PNG")
+    assert not decode(data, max_pixels=10**7, long_side=640).is_reduced

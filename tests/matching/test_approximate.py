@@ -42,7 +42,7 @@ def test_it_finds_once_each_pair_of_which_one_end_visits_the_list_of_the_other(s
         patch.setattr(approximate, "STRIP", 7)
         patch.setattr(approximate, "BLOCK", 11)
         patch.setattr(approximate, "VERIFIED_AT_ONCE", 3)
-        found = joined(vectors, Lists(np.zeros((lists, 8), np.float32), visits), cut, group)
+        found = joined(vectors, Lists(lists, visits), cut, group)
     expected = brute_force(vectors, cut, group)
     met = [
         visits[b, 0] in visits[a] or visits[a, 0] in visits[b]
@@ -63,7 +63,7 @@ def test_tuned_lists_reach_their_target_with_few_visits_and_the_meter_says_so():
     assert 1 <= lists.visits.shape[1] < lists.count / 4
     meter = RecallMeter(len(vectors))
     found = joined(vectors, lists, cut, group)
-    meter.count(found)
+    assert list(meter.counted([found])) == [found]
     recall = meter.measure(Rows(vectors), cut, group=group, screen=None)
     assert len(found) / len(exact) >= 0.985
     assert recall.value == pytest.approx(len(found) / len(exact), abs=0.004)
@@ -77,12 +77,12 @@ def test_the_meter_sees_what_is_missing():
     exact = brute_force(vectors, 0.85)
     half = slice(0, len(exact), 2)
     meter = RecallMeter(len(vectors))
-    meter.count(block_of(exact.a[half], exact.b[half], exact.cosine[half]))
+    list(meter.counted([block_of(exact.a[half], exact.b[half], exact.cosine[half])]))
     recall = meter.measure(Rows(vectors), 0.85, group=group, screen=None)
     assert recall.value == pytest.approx(0.5, abs=0.001)
     assert recall.pairs == 2 * len(exact)
     everything = RecallMeter(len(vectors))
-    everything.count(exact)
+    list(everything.counted([exact]))
     assert everything.measure(Rows(vectors), 0.85, group=group, screen=None).value == 1.0
 
 

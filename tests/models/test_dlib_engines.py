@@ -6,8 +6,10 @@ import numpy as np
 import pytest
 from dlib_reference import VECTORS_FILE, digest, pattern
 
-from facededup.errors import NoGpuError
+from facededup.errors import JobError, NoGpuError, UsageError
+from facededup.models import pytorch_engine
 from facededup.models.catalog import describe_model
+from facededup.models.contract import Placement
 from facededup.models.engine import open_engine
 
 DLIB = describe_model("Dlib")
@@ -68,6 +70,27 @@ def test_gpu_equals_cpu(opened, chips):
     on_cpu = open_engine(DLIB, engine=opened.name, gpu=False)
     assert on_cpu.device == "CPU"
     np.testing.assert_allclose(opened.run(chips), on_cpu.run(chips), atol=1e-5)
+
+
+def test_half_precision_is_taken_where_it_changes_nothing(require, chips, dlib_descriptors):
+    """On the CPU, too, which is how it is tested without a GPU; `index` keeps it to GPUs."""
+    require("pytorch")
+    half = open_engine(DLIB, placement=Placement(gpu=False, half=True))
+    assert half.name == "pytorch"
+    rows = half.run(chips)
+    assert rows.dtype == np.float32
+    lengths = np.linalg.norm(rows, axis=1) * np.linalg.norm(dlib_descriptors, axis=1)
+    assert ((rows * dlib_descriptors).sum(axis=1) / lengths).min() > 0.9999
+    assert np.abs(rows - dlib_descriptors).max() > 1e-6, "it was not calculated in float16"
+
+
+def test_half_precision_is_refused_where_it_changes_embeddings(require, chips, monkeypatch):
+    require("pytorch")
+    monkeypatch.setattr(pytorch_engine, "LEAST_COSINE", 1.0)
+    with pytest.raises(JobError, match=r"other embeddings in float16.*leave --precision out"):
+        open_engine(DLIB, placement=Placement(gpu=False, half=True))
+    with pytest.raises(UsageError, match="onnx runs in float32 only"):
+        open_engine(DLIB, engine="onnx", placement=Placement(half=True))
 
 
 def test_threads_are_as_asked(require):

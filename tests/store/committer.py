@@ -1,13 +1,13 @@
 """Run by `programs`: commits numbered batches to a store and prints each number once it is committed.
 
-start("committer.py", STORE, FIRST, COUNT, "" | "fold" | "findings")
+start("committer.py", LOCATION, FIRST, COUNT, "" | "fold" | "findings")
 """
 
 import numpy as np
 from samples import FINGERPRINT, numbered
 
 from facededup.store.base import ClusterTable, PairBlock
-from facededup.store.hdf5 import Hdf5Store
+from facededup.store.opener import open_store
 
 
 def pairs(number):
@@ -26,8 +26,8 @@ def clusters(number):
     )
 
 
-def run(path, first, count, then=""):
-    with Hdf5Store(path).writer(FINGERPRINT) as writer:
+def run(location, first, count, then=""):
+    with open_store(location).writer(FINGERPRINT) as writer:
         print("open", flush=True)
         for number in range(int(first), int(first) + int(count)):
             writer.commit(numbered(number))

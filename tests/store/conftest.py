@@ -5,6 +5,7 @@ import programs
 import pytest
 
 from facededup.store.hdf5 import Hdf5Store
+from facededup.store.opener import open_store
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -30,3 +31,9 @@ def cheap_keys():
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(crypto, "SCRYPT_COST", 4)
         yield
+
+
+@pytest.fixture
+def any_store(location):
+    """The place for a store, of each kind in turn."""
+    return open_store(location)

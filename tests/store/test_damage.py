@@ -20,7 +20,6 @@ from facededup.errors import (
     UsageError,
 )
 from facededup.store.hdf5 import Hdf5Store
-from facededup.store.integrity import check
 from facededup.store.journal import JournalReader
 
 
@@ -93,7 +92,7 @@ def test_a_flipped_byte_before_the_last_record_is_damage(store, journal):
             store.snapshot()
     with pytest.raises(DamagedStoreError, match="restore it from a backup"):
         store.writer()
-    assert check(store.path)
+    assert store.check()
     assert not os.path.exists(store.path + ".lock")
 
 
@@ -172,7 +171,7 @@ def test_a_flipped_byte_never_gives_other_data(store, full):
             assert read_all(store) == whole
         except FacededupError:
             noticed += 1
-            assert check(store.path)
+            assert store.check()
     assert noticed
 
 
@@ -189,11 +188,11 @@ def test_flipped_columns_and_embeddings_are_found(store, full):
         changed = bytearray(full)
         changed[place + 5] ^= 1
         Path(store.path).write_bytes(changed)
-        assert check(store.path), name
+        assert store.check(), name
         with store.snapshot() as snapshot, pytest.raises(DamagedStoreError, match="damaged"):
             assert len(snapshot.images) + len(snapshot.faces) + len(snapshot.embeddings(0, 12))
     Path(store.path).write_bytes(full)
-    assert check(store.path) == []
+    assert store.check() == []
 
 
 def test_a_fold_does_not_launder_damage(store, full):
@@ -279,7 +278,7 @@ def test_a_damaged_group_is_not_taken_for_a_missing_one(store, full):
     changed = bytearray(full)
     changed[place + 12] ^= 1
     Path(store.path).write_bytes(changed)
-    assert check(store.path)
+    assert store.check()
     with store.snapshot() as snapshot, pytest.raises(DamagedStoreError):
         snapshot.findings()
 
@@ -290,6 +289,6 @@ def test_a_changed_text_is_damage(store, full):
         changed = full.replace(text, text[:-1] + bytes([text[-1] ^ 1]))
         assert changed != full
         Path(store.path).write_bytes(changed)
-        assert check(store.path), text
+        assert store.check(), text
         with pytest.raises(DamagedStoreError):
             read_all(store)

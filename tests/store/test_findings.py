@@ -8,7 +8,6 @@ from committer import clusters, pairs
 from samples import FINGERPRINT, numbered
 
 from facededup.store.base import ClusterTable, PairBlock
-from facededup.store.integrity import check
 
 
 def block(seed, count):
@@ -33,7 +32,7 @@ def write(writer, blocks, table, **meta):
 
 
 @pytest.mark.parametrize("buffer", [1, 700, 1 << 20])
-def test_what_is_appended_is_read_back(store, monkeypatch, buffer):
+def test_what_is_appended_is_read_back(any_store, monkeypatch, buffer):
     monkeypatch.setattr("facededup.store.findings._BUFFER_PAIRS", buffer if buffer > 1 else 100)
     blocks = [
         block(seed, count) for seed, count in enumerate([500, 0, 1, 999, 70_000 if buffer > 1000 else 7])
@@ -45,7 +44,7 @@ def test_what_is_appended_is_read_back(store, monkeypatch, buffer):
         min_cosine=np.array([0.25, -0.5]),
         new=np.array([True, False]),
     )
-    with store.writer(FINGERPRINT) as writer:
+    with any_store.writer(FINGERPRINT) as writer:
         writer.commit(numbered(0, 6))
         findings = writer.write_findings()
         for item in blocks[:3]:
@@ -54,10 +53,10 @@ def test_what_is_appended_is_read_back(store, monkeypatch, buffer):
         for item in blocks[3:]:
             findings.append(item)
         assert join(findings.chunks()) == join(findings.chunks()) == join(blocks)
-        with store.snapshot() as snapshot:
+        with any_store.snapshot() as snapshot:
             assert snapshot.findings() is None
         findings.finish({"threshold": 0.4, "search": {"engine": "faiss"}}, table)
-    with store.snapshot() as snapshot:
+    with any_store.snapshot() as snapshot:
         found = snapshot.findings()
         assert found.meta == {"threshold": 0.4, "search": {"engine": "faiss"}}
         assert found.pair_count == sum(map(len, blocks))
@@ -67,45 +66,45 @@ def test_what_is_appended_is_read_back(store, monkeypatch, buffer):
         for name in ("offsets", "members", "min_cosine", "new"):
             assert getattr(found.clusters, name).tolist() == getattr(table, name).tolist()
         assert len(snapshot.images) == 6
-    assert check(store.path) == []
+    assert any_store.check() == []
 
 
-def test_no_pairs_and_no_clusters(store):
+def test_no_pairs_and_no_clusters(any_store):
     empty = ClusterTable([], np.zeros(1, np.int64), np.empty(0, np.int64), np.empty(0), np.empty(0, np.bool_))
-    with store.writer(FINGERPRINT) as writer:
+    with any_store.writer(FINGERPRINT) as writer:
         write(writer, [], empty)
-    with store.snapshot() as snapshot:
+    with any_store.snapshot() as snapshot:
         assert snapshot.findings().pair_count == len(snapshot.findings().clusters) == 0
-    assert check(store.path) == []
+    assert any_store.check() == []
 
 
-def test_new_findings_replace_and_commits_keep(store):
-    with store.writer(FINGERPRINT) as writer:
+def test_new_findings_replace_and_commits_keep(any_store):
+    with any_store.writer(FINGERPRINT) as writer:
         writer.commit(numbered(0))
         write(writer, [pairs(1)], clusters(1), number=1)
         writer.commit(numbered(1))
-        with store.snapshot() as before:
+        with any_store.snapshot() as before:
             write(writer, [pairs(2)], clusters(2), number=2)
             assert before.findings().meta["number"] == 1
             assert before.findings().clusters.key == [f"{1:012d}"]
         writer.commit(numbered(2))
-    with store.snapshot() as snapshot:
+    with any_store.snapshot() as snapshot:
         assert snapshot.findings().meta["number"] == 2
         assert len(snapshot.images) == 9
 
 
-def test_dropped_findings_stay_dropped(store):
-    with store.writer(FINGERPRINT) as writer:
+def test_dropped_findings_stay_dropped(any_store):
+    with any_store.writer(FINGERPRINT) as writer:
         write(writer, [pairs(1)], clusters(1))
         writer.drop_findings()
-        with store.snapshot() as snapshot:
+        with any_store.snapshot() as snapshot:
             assert snapshot.findings() is None
-    with store.snapshot() as snapshot:
+    with any_store.snapshot() as snapshot:
         assert snapshot.findings() is None
-    with store.writer() as writer:
+    with any_store.writer() as writer:
         writer.drop_findings()
         write(writer, [pairs(3)], clusters(3), number=3)
-    with store.snapshot() as snapshot:
+    with any_store.snapshot() as snapshot:
         assert snapshot.findings().meta["number"] == 3
 
 
@@ -132,10 +131,10 @@ def test_leftovers_of_a_dead_writer_are_removed(store):
     assert os.listdir(os.path.dirname(store.path)) == ["s.h5"]
 
 
-def test_reset_drops_findings(store):
-    with store.writer(FINGERPRINT) as writer:
+def test_reset_drops_findings(any_store):
+    with any_store.writer(FINGERPRINT) as writer:
         write(writer, [pairs(1)], clusters(1))
-    with store.writer(FINGERPRINT, reset=True):
+    with any_store.writer(FINGERPRINT, reset=True):
         pass
-    with store.snapshot() as snapshot:
+    with any_store.snapshot() as snapshot:
         assert snapshot.findings() is None

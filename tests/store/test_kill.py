@@ -10,8 +10,6 @@ from committer import run as commit
 from programs import start
 from samples import FINGERPRINT, numbered
 
-from facededup.store.integrity import check
-
 
 def killed(store, first, mode, delay):
     """What a committer printed before it was killed, `delay` seconds after it had opened the store."""
@@ -39,7 +37,7 @@ def test_no_committed_batch_is_lost(store, mode, kills):
             expected = [image.path for number in sorted(there) for image in numbered(number).images]
             assert paths == expected
             assert len(snapshot.faces) == len(paths)
-        assert check(store.path) == []
+        assert store.check() == []
         committed = there
         first = max(there, default=-1) + 1
     assert committed
@@ -64,7 +62,7 @@ def test_findings_are_replaced_in_one_step(store):
             assert findings.pairs(0, findings.pair_count).cosine.tolist() == pairs(number).cosine.tolist()
             first = int(snapshot.images.path[-1].split(b"/")[-1].split(b"-")[0]) + 1
         last = number
-        assert check(store.path) == []
+        assert store.check() == []
     with store.writer(FINGERPRINT):
         pass
     assert os.listdir(os.path.dirname(store.path)) == ["s.h5"]

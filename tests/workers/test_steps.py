@@ -195,3 +195,37 @@ def test_the_pool_finds_what_one_process_finds_on_real_faces(analyse):
     assert len(analyses) == len(tasks)
     assert all(same(analyses[task.path], analyse(task)) for task in tasks)
     assert sum(analysis.outcome is Outcome.OK for analysis in analyses.values()) >= 0.97 * len(tasks)
+
+
+def corners(box):
+    return np.array([box.x, box.y, box.x + box.w, box.y + box.h])
+
+
+def large_jpeg(path, pixels, side):
+    image = Image.fromarray(pixels).resize((side, side * pixels.shape[0] // pixels.shape[1]))
+    return save(path, np.asarray(image), quality=92)
+
+
+def test_a_large_photo_gives_what_its_full_size_gives(astronaut, tmp_path, monkeypatch):
+    """Decoded at a fraction or whole: the same face, in pixels of the whole, and as good as the same chip."""
+    task = large_jpeg(tmp_path / "large.jpg", astronaut[:300], 2400)
+    reduced = Analyser(settings(max_pixels=10**7))(task)
+    monkeypatch.setattr("facededup.workers.steps._ENOUGH_SIDE", None)
+    whole = Analyser(settings(max_pixels=10**7))(task)
+    assert (reduced.width, reduced.height) == (whole.width, whole.height) == (2400, 1406)
+    (face,), (expected,) = reduced.faces, whole.faces
+    assert 0 < np.abs(np.array(face.landmarks) - expected.landmarks).max() < 0.02 * expected.box.w
+    assert np.abs(corners(face.box) - corners(expected.box)).max() < 0.1 * expected.box.w
+    assert np.abs(reduced.chips.astype(int) - whole.chips).mean() < 4
+    assert face.quality.size == expected.quality.size == 1
+
+
+def test_a_small_face_in_a_large_photo_is_cut_from_the_full_size(astronaut, tmp_path, monkeypatch):
+    canvas = np.full((1800, 2400, 3), 90, np.uint8)
+    canvas[600:900, 900:1412] = astronaut[:300]
+    task = save(tmp_path / "small.jpg", canvas, quality=92)
+    analysis = Analyser(settings(max_pixels=10**7))(task)
+    monkeypatch.setattr("facededup.workers.steps._ENOUGH_SIDE", None)
+    whole = Analyser(settings(max_pixels=10**7))(task)
+    assert analysis.faces == whole.faces
+    assert np.array_equal(analysis.chips, whole.chips)

@@ -1,0 +1,103 @@
+"""Where and when duplicates arise: scores, cluster sizes, folders that share people, months."""
+
+from __future__ import annotations
+
+import os
+from datetime import UTC, datetime
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from facededup.listing import Listing
+
+BINS = 60
+"""Bars of the histogram of similarities."""
+FOLDER_PAIRS = 200
+"""Couples of folders listed, those that share most."""
+
+Rows = NDArray[np.int64]
+
+
+def analyse(listing: Listing) -> dict[str, Any]:
+    """Counts over all findings, whatever part of them is listed.
+
+    Returns:
+        Plain values: `histogram` (`from`, `to`, `counts` of pairs by similarity), `cluster_sizes` (couples of
+        size in images and number), `folders` (`a`, `b`, `clusters`: how many clusters have images in both;
+        a = b where a folder holds two of one cluster), `folders_total`, and `months` (`month`, `images`,
+        `duplicates`: images of a cluster that are not its oldest file, by the file's time of change).
+    """
+    clusters, images = _cluster_images(listing)
+    sizes = np.bincount(clusters, minlength=len(listing.findings.clusters))
+    size, number = np.unique(sizes, return_counts=True)
+    folders, total = _folders(listing, clusters, images)
+    return {
+        "histogram": _histogram(listing),
+        "cluster_sizes": np.stack([size, number], axis=1).tolist(),
+        "folders": folders,
+        "folders_total": total,
+        "months": _months(listing, clusters, images),
+    }
+
+
+def _cluster_images(listing: Listing) -> tuple[Rows, Rows]:
+    """The images of each cluster, copies included: numbers of clusters, ascending, and rows of images."""
+    table = listing.findings.clusters
+    faces = np.searchsorted(listing.faces.id, table.members)
+    place, images = listing.copies.spread(listing.faces.image[faces])
+    clusters = np.repeat(np.arange(len(table)), np.diff(table.offsets))[place]
+    return clusters, images
+
+
+def _histogram(listing: Listing) -> dict[str, Any]:
+    lowest = min(listing.similarity(float(listing.findings.meta["cosine_cut"])), 1.0 - 1e-6)
+    edges = np.linspace(lowest, 1.0, BINS + 1)
+    counts = np.zeros(BINS, np.int64)
+    for columns in listing.all_pairs():
+        # Cosines exceed 1 by rounding, and the lowest may lie below the cut by as much.
+        counts += np.histogram(np.clip(listing.similarities(columns[4]), lowest, 1.0), edges)[0]
+    return {"from": lowest, "to": 1.0, "counts": counts.tolist()}
+
+
+def _folders(listing: Listing, clusters: Rows, images: Rows) -> tuple[list[dict[str, Any]], int]:
+    names: dict[bytes, int] = {}
+    paths = listing.images.path
+    folder = np.array(
+        [names.setdefault(os.path.dirname(paths[row]), len(names)) for row in images.tolist()], np.int64
+    )
+    shared: dict[tuple[int, int], int] = {}
+    for part in np.split(folder, np.flatnonzero(np.diff(clusters)) + 1) if len(folder) else []:
+        distinct, count = np.unique(part, return_counts=True)
+        for place, first in enumerate(distinct.tolist()):
+            if count[place] > 1:
+                shared[first, first] = shared.get((first, first), 0) + 1
+            for second in distinct[place + 1 :].tolist():
+                shared[first, second] = shared.get((first, second), 0) + 1
+    known = [os.fsdecode(name) for name in names]
+    most = sorted(shared.items(), key=lambda item: (-item[1], known[item[0][0]], known[item[0][1]]))
+    return [
+        {"a": known[a], "b": known[b], "clusters": number} for (a, b), number in most[:FOLDER_PAIRS]
+    ], len(shared)
+
+
+def _months(listing: Listing, clusters: Rows, images: Rows) -> list[dict[str, Any]]:
+    changed = listing.images.mtime_ns
+    order = np.lexsort((images, changed[images], clusters))
+    is_oldest = np.diff(clusters[order], prepend=-1) != 0
+    duplicates = np.unique(images[order][~is_oldest])
+    counted: dict[str, list[int]] = {}
+    for column, rows in enumerate((np.arange(len(changed)), duplicates)):
+        seconds, number = np.unique(changed[rows] // 1_000_000_000 // 86_400, return_counts=True)
+        for day, count in zip(seconds.tolist(), number.tolist(), strict=True):
+            counted.setdefault(_month(day), [0, 0])[column] += count
+    return [
+        {"month": month, "images": both[0], "duplicates": both[1]} for month, both in sorted(counted.items())
+    ]
+
+
+def _month(day: int) -> str:
+    try:
+        return datetime.fromtimestamp(day * 86_400, UTC).strftime("%Y-%m")
+    except (ValueError, OverflowError, OSError):  # a file's time may be any number
+        return "?"

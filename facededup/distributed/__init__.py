@@ -1,0 +1,1 @@
+"""Many machines: the work of `index` and `find` on Celery workers."""

@@ -1,0 +1,180 @@
+"""The coordinator's side of a job: sends units out, takes results in, and looks after what got lost.
+
+Celery hands a message whose worker died to another worker: RabbitMQ at once, Redis after ten minutes. The
+farm does not wait for that. A worker renews a lease while it is at a unit; a unit that was begun, has not
+ended and has no lease is sent again. It does not matter then if a message comes twice, or late: a unit that
+has ended, or is in hand, is not begun.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections import deque
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from facededup.distributed.addresses import without_password
+from facededup.distributed.depot import Ended, Job
+from facededup.errors import JobError
+from facededup.workers.pool import Failure
+
+_log = logging.getLogger(__name__)
+
+TRIES = 3
+"""A unit whose worker died or failed this often is given back to the caller as a failure."""
+
+LOOK_SECONDS = 2.0
+LOST_SECONDS = 15.0
+"""A unit that nobody began for this long while the queue is empty was in the hands of a worker that died."""
+
+_PATIENCE = {"max_retries": 30, "interval_start": 0.1, "interval_step": 0.2, "interval_max": 2}
+"""With a broker that is gone, about a minute."""
+
+QUIET_SECONDS = 10.0
+"""After so long without a sign of a worker the log says so."""
+
+
+class Farm:
+    """Units of one job under way.
+
+    Args:
+        app: The Celery application.
+        job: Of the depot; `description` is put there.
+        task: The task's name.
+        description: What all units share.
+        on_failure: Told what went wrong with a unit, before it is sent again.
+    """
+
+    def __init__(
+        self,
+        app: Any,
+        job: Job,
+        task: str,
+        description: bytes,
+        on_failure: Callable[[str], None] = lambda _error: None,
+    ) -> None:
+        self.job = job
+        self._app = app
+        self._task = task
+        self._description = description
+        self._on_failure = on_failure
+        self._payloads: dict[int, bytes] = {}
+        self._sent_at: dict[int, float] = {}
+        self._begun: dict[int, int] = {}
+        self._finished: deque[tuple[int, bytes | Failure]] = deque()
+        self._looked_at = self._heard_at = time.monotonic()
+        job.describe(description)
+
+    def __len__(self) -> int:
+        """Units that were added and not yet given back."""
+        return len(self._payloads) + len(self._finished)
+
+    def add(self, units: dict[int, bytes]) -> None:
+        """Sends units out."""
+        self.job.publish(units)
+        self.adopt(units)
+        for unit in units:
+            self._send(unit)
+
+    def adopt(self, units: dict[int, bytes]) -> None:
+        """Takes over units that an earlier coordinator sent; those that got lost are sent again."""
+        self._payloads.update(units)
+        self._begun.update(dict.fromkeys(units, 0))
+        self._sent_at.update(dict.fromkeys(units, time.monotonic()))
+
+    def next(self) -> tuple[int, bytes | Failure]:
+        """Waits for the next unit to end: its number and its result.
+
+        Raises:
+            JobError: No worker can do this job, or the servers are gone.
+        """
+        while not self._finished:
+            self._collect(self.job.wait(1.0))
+            if time.monotonic() - self._looked_at > LOOK_SECONDS:
+                self.look_after()
+        return self._finished.popleft()
+
+    def look_after(self) -> None:
+        """Collects results whose news got lost, and sends units again whose worker did."""
+        self._looked_at = time.monotonic()
+        if self.job.description() is None:
+            self._restore()
+            return
+        self._collect(self._payloads)
+        begun, leased = self.job.standing(list(self._payloads))
+        if leased:
+            self._heard_at = time.monotonic()
+        lost = [unit for unit, count in begun.items() if unit not in leased and count > self._begun[unit]]
+        for unit in lost:
+            self._try_again(unit, begun[unit], "the worker died")
+        overdue = time.monotonic() - LOST_SECONDS
+        silent = [
+            unit
+            for unit in self._payloads
+            if unit not in leased and unit not in lost and self._sent_at[unit] < overdue
+        ]
+        if silent and self._queue_is_empty():
+            for unit in silent:
+                self._send(unit)
+        if time.monotonic() - self._heard_at > QUIET_SECONDS:
+            _log.warning("no worker is at this job: is `facededup worker` running?")
+            self._heard_at = float("inf")  # once is enough
+
+    def _collect(self, units: Iterable[int]) -> None:
+        for unit, ended in self.job.ended([unit for unit in units if unit in self._payloads]).items():
+            self._heard_at = time.monotonic()
+            if ended.error:
+                self._failed(unit, ended)
+            else:
+                self._finish(unit, self.job.result(ended))
+
+    def _failed(self, unit: int, ended: Ended) -> None:
+        begun, _ = self.job.standing([unit])
+        if ended.fatal and begun[unit] >= TRIES:
+            raise JobError(f"the workers cannot do this job: {ended.error}")
+        self._on_failure(ended.error)
+        self.job.retract(unit)
+        self._try_again(unit, begun[unit], ended.error)
+
+    def _try_again(self, unit: int, begun: int, reason: str) -> None:
+        self._begun[unit] = begun
+        if begun >= TRIES:
+            self._finish(unit, Failure(f"{reason}, {begun} times"))
+        else:
+            self._send(unit)
+
+    def _finish(self, unit: int, result: bytes | Failure) -> None:
+        del self._payloads[unit], self._begun[unit], self._sent_at[unit]
+        self._finished.append((unit, result))
+
+    def _restore(self) -> None:
+        """After the server lost what it held: puts everything there again."""
+        _log.warning("the job is gone from the results' server: sending %d units again", len(self._payloads))
+        self.job.describe(self._description)
+        if self._payloads:
+            self.add(dict(self._payloads))
+
+    def _send(self, unit: int) -> None:
+        from kombu.exceptions import OperationalError
+
+        try:
+            self._app.send_task(
+                self._task,
+                args=(self.job.name, unit),
+                retry=True,
+                retry_policy=_PATIENCE,
+            )
+        except OperationalError as exc:
+            place = without_password(self._app.conf.broker_url)
+            raise JobError(f"the broker at {place} cannot be reached: {exc}") from exc
+        self._sent_at[unit] = time.monotonic()
+
+    def _queue_is_empty(self) -> bool:
+        queue = self._app.conf.task_routes[self._task]
+        try:
+            with self._app.connection_for_write() as connection:
+                return bool(connection.default_channel.queue_declare(queue, passive=True).message_count == 0)
+        except Exception as exc:  # each transport has its own; a broker that is away is no empty queue
+            _log.info("the broker did not answer: %s", type(exc).__name__)
+            return False

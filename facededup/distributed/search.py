@@ -1,0 +1,250 @@
+"""The self-join of `find --queue`: pairs of blocks of faces to Celery workers, pairs of faces back.
+
+A worker reads the vectors from the store where it can, and where it sees just what the coordinator saw; other
+workers ask for them, and the coordinator puts them into the depot.
+"""
+
+from __future__ import annotations
+
+import itertools
+import logging
+import threading
+import time
+import uuid
+from collections import deque
+from collections.abc import Iterator
+from functools import lru_cache
+from hashlib import sha256
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from facededup.distributed.blob import pack, unpack
+from facededup.distributed.celery_app import SEARCH_TASK, app, configure, depot, worker_settings
+from facededup.distributed.depot import Job
+from facededup.distributed.farm import Farm
+from facededup.distributed.roots import is_below, real_roots
+from facededup.errors import FacededupError, JobError
+from facededup.matching.screen import Screen
+from facededup.matching.selfjoin import comparisons, self_join
+from facededup.matching.source import InMemory, Stacked, VectorSource
+from facededup.progress import Progress, SilentProgress
+from facededup.settings import Settings
+from facededup.store.base import PairBlock, Snapshot
+from facededup.store.opener import open_store
+from facededup.types import Floats
+from facededup.workers.pool import Failure
+
+_log = logging.getLogger(__name__)
+
+WINDOW = 64
+BLOCK_ROWS = (4096, 65_536)
+"""Least and most rows of a block; in between, so many that there are some dozens of units."""
+BLOCKS = 12
+PART_ROWS = 16_384
+"""Vectors in one value of the depot: 8 MB of the default model's."""
+VECTORS_WANTED = "the vectors are neither in a store this worker can read nor in the depot"
+
+_one_at_a_time = threading.Lock()
+"""A search uses all cores by itself."""
+
+
+class _Rows(Protocol):
+    """Vectors and groups of a run of rows."""
+
+    def __call__(self, start: int, stop: int) -> tuple[Floats, NDArray[np.int64]]: ...
+
+
+class QueueJoin:
+    """The self-join over a queue, in the place of `matching.selfjoin.self_join`.
+
+    Args:
+        settings: Of the run.
+        store: The location of the store the vectors come from.
+        snapshot: Of that store.
+    """
+
+    def __init__(self, settings: Settings, store: str, snapshot: Snapshot) -> None:
+        self._settings = settings
+        self._store = store
+        self._snapshot = snapshot
+
+    def __call__(
+        self,
+        source: VectorSource,
+        cut: float,
+        *,
+        group: NDArray[np.int64],
+        since: int = 0,
+        screen: Screen | None = None,
+        progress: Progress | None = None,
+    ) -> Iterator[PairBlock]:
+        """All pairs, as `self_join` gives them, in the order in which the workers finish.
+
+        Raises:
+            JobError: The workers cannot do it, or the servers are gone.
+        """
+        progress = progress or SilentProgress()
+        progress.start("search", comparisons(len(source), since))
+        configure(self._settings)
+        depot().check()
+        job = depot().job(uuid.uuid4().hex[:12])
+        axes = np.empty((source.dimension, 0)) if screen is None else screen.axes
+        described = {"cut": cut, "store": self._store, "mark": _mark(self._snapshot)}
+        given = _Vectors(job, source, group)
+        farm = Farm(app, job, SEARCH_TASK, pack(described, axes), on_failure=given.offer)
+        try:
+            yield from _gather(farm, _plan(len(source), since), progress)
+        finally:
+            job.delete()
+        progress.finish()
+
+
+class _Vectors:
+    """Puts the vectors into the depot, once, when a worker asks for them."""
+
+    def __init__(self, job: Job, source: VectorSource, group: NDArray[np.int64]) -> None:
+        self._job = job
+        self._source = source
+        self._group = group
+        self._offered = False
+
+    def offer(self, error: str) -> None:
+        """Does so if that is what an error is about."""
+        if self._offered or VECTORS_WANTED not in error:
+            return
+        self._offered = True
+        for start in range(0, len(self._source), PART_ROWS):
+            stop = min(start + PART_ROWS, len(self._source))
+            self._job.put(
+                f"rows:{start}", pack(None, self._source.rows(start, stop), self._group[start:stop])
+            )
+
+
+def _plan(count: int, since: int) -> Iterator[tuple[int, int, int, int]]:
+    """Pairs of blocks of the upper triangle from column `since` on: rows top to bottom and left to right."""
+    size = min(max(count // BLOCKS, BLOCK_ROWS[0]), BLOCK_ROWS[1])
+    starts = sorted({*range(0, since, size), *range(since, count, size)})
+    edges = [*starts, count]
+    for k, left in enumerate(starts):
+        if left >= since:
+            for j in range(k + 1):
+                yield edges[j], edges[j + 1], left, edges[k + 1]
+
+
+def _gather(farm: Farm, plan: Iterator[tuple[int, int, int, int]], progress: Progress) -> Iterator[PairBlock]:
+    numbers = itertools.count()
+    places: dict[int, tuple[int, int, int, int]] = {}
+    while True:
+        fresh = {next(numbers): place for place in itertools.islice(plan, max(0, WINDOW - len(farm)))}
+        if fresh:
+            places.update(fresh)
+            farm.add({unit: pack(place) for unit, place in fresh.items()})
+        if not len(farm):
+            return
+        unit, answer = farm.next()
+        if isinstance(answer, Failure):
+            raise JobError(f"a part of the search failed on every worker that tried it: {answer.reason}")
+        _, (a, b, cosine) = unpack(answer)
+        farm.job.settle([unit])
+        if len(a):
+            yield PairBlock(a, b, cosine, np.zeros(len(a), np.bool_))
+        top, bottom, left, right = places.pop(unit)
+        progress.advance(comparisons(bottom - top) if top == left else (bottom - top) * (right - left))
+
+
+def search_unit(job: Job, payload: bytes) -> tuple[bytes, dict[str, Any]]:
+    """The worker's side: the pairs between two blocks, or within one, as bytes, and plain facts.
+
+    Raises:
+        JobError: The vectors are not to be had, or the job is gone.
+    """
+    top, bottom, left, right = unpack(payload)[0]
+    started = time.perf_counter()
+    with _one_at_a_time:
+        cut, screen, rows = _open_job(job.name)
+        first, group = rows(top, bottom)
+        if top == left:
+            found = list(self_join(InMemory(first), cut, group=group, screen=screen))
+        else:
+            rest, more = rows(left, right)
+            both = Stacked(InMemory(first), InMemory(rest))
+            groups, edge = np.concatenate((group, more)), len(first)
+            found = list(self_join(both, cut, group=groups, since=edge, until=edge, screen=screen))
+    a = _joined([block.a for block in found], np.int64) + top
+    b = _joined([block.b for block in found], np.int64)
+    b += top if top == left else left - (bottom - top)
+    cosine = _joined([block.cosine for block in found], np.float64)
+    facts = {"pairs": len(a), "search_seconds": round(time.perf_counter() - started, 3)}
+    return pack(None, a, b, cosine, compress=True), facts
+
+
+def _joined(arrays: list[Any], dtype: type) -> Any:
+    return np.concatenate([np.empty(0, dtype), *arrays])
+
+
+@lru_cache(maxsize=1)
+def _open_job(name: str) -> tuple[float, Screen | None, _Rows]:
+    job = depot().job(name)
+    description = job.description()
+    if description is None:
+        raise JobError("the job is not there any more")
+    described, (axes,) = unpack(description)
+    screen = Screen(axes) if axes.shape[1] else None
+    rows = _from_store(described["store"], described["mark"]) or _from_depot(job)
+    return float(described["cut"]), screen, rows
+
+
+def _from_store(location: str, mark: str) -> _Rows | None:
+    """The rows of a store, if it can be read here and holds what the coordinator saw."""
+    if "://" not in location and not is_below(location, real_roots(worker_settings().roots)):
+        return None
+    try:
+        snapshot = open_store(location).snapshot().__enter__()
+        if _mark(snapshot) != mark:
+            return None
+    except (FacededupError, OSError) as exc:
+        _log.info("the vectors come from the depot: %s", type(exc).__name__)
+        return None
+    group = snapshot.faces.image
+
+    def rows(start: int, stop: int) -> tuple[Floats, NDArray[np.int64]]:
+        return snapshot.embeddings(start, stop), group[start:stop]
+
+    return rows
+
+
+def _from_depot(job: Job) -> _Rows:
+    kept: deque[tuple[int, Floats, NDArray[np.int64]]] = deque(maxlen=2 * BLOCK_ROWS[1] // PART_ROWS + 2)
+
+    def part(start: int) -> tuple[Floats, NDArray[np.int64]]:
+        for place, vectors, group in kept:
+            if place == start:
+                return vectors, group
+        data = job.get(f"rows:{start}")
+        if data is None:
+            raise JobError(VECTORS_WANTED)
+        _, (vectors, group) = unpack(data)
+        kept.append((start, vectors, group))
+        return vectors, group
+
+    def rows(start: int, stop: int) -> tuple[Floats, NDArray[np.int64]]:
+        first = start - start % PART_ROWS
+        parts = [part(place) for place in range(first, stop, PART_ROWS)]
+        some = slice(start - first, stop - first)
+        return (
+            np.concatenate([vectors for vectors, _ in parts])[some],
+            np.concatenate([group for _, group in parts])[some],
+        )
+
+    return rows
+
+
+def _mark(snapshot: Snapshot) -> str:
+    """Names the vectors of a store: two with the same mark are the same."""
+    faces = snapshot.faces
+    mark = sha256(faces.id.tobytes() + faces.image.tobytes() + faces.box.tobytes())
+    for start in np.linspace(0, max(0, len(faces) - 16), 16).astype(int).tolist():
+        mark.update(snapshot.embeddings(start, min(start + 16, len(faces))).tobytes())
+    return mark.hexdigest()

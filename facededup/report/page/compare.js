@@ -1,0 +1,79 @@
+/* The panel on the right: two faces as large as there is room for, their photos, and what is known of them. */
+
+const comparing = { couple: null, title: "" };
+
+/* couple: {a, b, imageA, imageB, cosine}, cosine null where the page does not know it; null empties the panel. */
+function compare(couple, title = "") {
+  comparing.couple = couple;
+  comparing.title = title;
+  drawComparison();
+}
+
+function drawComparison() {
+  const panel = document.getElementById("compare");
+  const { couple, title } = comparing;
+  if (couple === null) {
+    panel.replaceChildren(element("p", { class: "empty" }, title || "Select two faces to compare them."));
+    return;
+  }
+  const verdict = verdictOf(couple.a, couple.b);
+  panel.replaceChildren(
+    element("h2", {}, title, verdict ? badge(VERDICTS[verdict], verdict) : null),
+    element("div", { class: "sides" }, facePicture(couple.a, "first face"), facePicture(couple.b, "second face")),
+    scoreLine(couple.cosine),
+    verdictButtons(couple),
+    element("div", { class: "sides" }, photoOf(couple.a, couple.imageA), photoOf(couple.b, couple.imageB)),
+  );
+}
+
+function photoOf(face, image) {
+  const content = faces.content[face];
+  const name = shown(images.name[image]);
+  const width = contents.width[content];
+  const height = contents.height[content];
+  const photo = picture(content, 0, `photo ${name}`, "photo");
+  if (width > 0 && height > 0) {
+    const [x, y, w, h] = boxOf(face);
+    const outline = element("span", { class: "outline" });
+    Object.assign(outline.style, {
+      left: `${100 * x / width}%`, top: `${100 * y / height}%`,
+      width: `${100 * w / width}%`, height: `${100 * h / height}%`,
+    });
+    photo.style.aspectRatio = `${width} / ${height}`;
+    photo.append(outline);
+  }
+  const facts = [
+    width > 0 ? `${width} × ${height} pixels` : null,
+    images.bytes[image] > 0 ? fileSize(images.bytes[image]) : null,
+    day(images.modified[image]) || null,
+    `face ${boxOf(face)[2]} pixels`,
+  ];
+  return element("figure", { class: "side" },
+    photo,
+    element("figcaption", {},
+      element("bdi", { class: "name" }, name),
+      element("bdi", { class: "folder" }, folderOf(image)),
+      element("span", { class: "facts" }, facts.filter(Boolean).join(" · "))));
+}
+
+function scoreLine(cosine) {
+  if (cosine === null) {
+    return element("p", { class: "facts" }, "These two are not a listed pair: below the threshold, or beyond the limit of the list.");
+  }
+  const similarity = similarityOf(cosine);
+  const scale = element("div", { class: "scale", "aria-hidden": "true" }, element("i"), element("b"));
+  scale.firstChild.style.width = `${100 * Math.min(Math.max(similarity, 0), 1)}%`;
+  scale.lastChild.style.left = `${100 * Math.min(Math.max(app.similarity, 0), 1)}%`;
+  return element("div", { class: "scores" },
+    element("p", {}, element("strong", {}, similarity.toFixed(3)), " similarity",
+      element("span", { class: "facts" }, `cosine ${cosine.toFixed(4)}`)),
+    scale);
+}
+
+function verdictButtons(couple) {
+  return element("div", { class: "verdicts" }, ...Object.entries(KEYS).map(([key, verdict]) =>
+    element("button", {
+      type: "button", class: `verdict ${verdict}`, "aria-pressed": String(verdictOf(couple.a, couple.b) === verdict),
+      on: { click: () => decide([couple], verdict) },
+    }, element("kbd", {}, key), verdict === "later" ? "unsure" : verdict)));
+}

@@ -1,0 +1,155 @@
+"""Small pictures of stored faces and their photos, made anew from the files on disk.
+
+A store holds no pixels. A file is shown only if its bytes are still the enrolled ones: whatever path a store
+names, nothing else of it gets into a report.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import os
+from collections import deque
+from collections.abc import Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+
+import numpy as np
+from PIL import Image
+
+from facededup.copies import Copies
+from facededup.faces.align import cut_chip
+from facededup.images.decode import DecodeError, decode, pillow_limits
+from facededup.images.read import ReadError, read_file
+from facededup.models.catalog import describe_detector
+from facededup.store.base import FaceTable, ImageTable
+from facededup.types import Box, Face, Pixels
+
+FACE_SIDE = 160
+"""Side of a face, in pixels."""
+PHOTO_SIDE = 360
+"""Longer side of a photo, in pixels."""
+MARGIN = 1.3
+"""Side of the square around a box, in lengths of the box, where a face is not aligned."""
+PATHS_TRIED = 3
+"""Byte-identical files looked at before a picture counts as missing."""
+_BYTES_A_PIXEL = 16
+_QUALITY, _EFFORT = 78, 2
+
+
+@dataclass(frozen=True, slots=True)
+class Pictures:
+    """Of one content, as WebP: the photo and some of its faces; None for what cannot be shown."""
+
+    photo: bytes | None
+    faces: tuple[bytes | None, ...]
+
+
+class PictureMaker:
+    """Makes the pictures of a store's contents. Safe to use from several threads."""
+
+    def __init__(
+        self, images: ImageTable, faces: FaceTable, copies: Copies, detector: str, max_pixels: int
+    ) -> None:
+        """Keeps the tables.
+
+        Args:
+            images: All images.
+            faces: All faces.
+            copies: Which images have the same content.
+            detector: What found the faces; names its kind of landmarks.
+            max_pixels: A larger image is not shown.
+        """
+        self._images = images
+        self._faces = faces
+        self._copies = copies
+        self._aligned = describe_detector(detector).landmarks == "dlib"
+        self._max_pixels = max_pixels
+
+    def make(self, image: int, faces: Iterable[int], *, photo: bool = True) -> Pictures:
+        """Reads one content's file and cuts.
+
+        Args:
+            image: Row of the first image with the content.
+            faces: Rows of its faces.
+            photo: Whether the photo is wanted.
+        """
+        rows = tuple(faces)
+        pixels = self.pixels(image)
+        if pixels is None:
+            return Pictures(None, (None,) * len(rows))
+        cut = (self.face(pixels, row, FACE_SIDE) for row in rows)
+        return Pictures(
+            _encoded(_reduced(pixels)) if photo else None,
+            tuple(None if face is None else _encoded(face) for face in cut),
+        )
+
+    def make_many(self, wanted: Iterable[tuple[int, tuple[int, ...]]], threads: int) -> Iterator[Pictures]:
+        """Makes the pictures of many contents, in the order they are wanted, some ahead of the reader."""
+        with pillow_limits(), ThreadPoolExecutor(threads) as pool:
+            waiting: deque[Future[Pictures]] = deque()
+            try:
+                for image, faces in wanted:
+                    waiting.append(pool.submit(self.make, image, faces))
+                    if len(waiting) > 4 * threads:
+                        yield waiting.popleft().result()
+                while waiting:
+                    yield waiting.popleft().result()
+            finally:
+                for unread in waiting:
+                    unread.cancel()
+
+    def pixels(self, image: int) -> Pixels | None:
+        """A content, decoded: uint8 (h, w, 3) upright RGB. None where no file holds it any more."""
+        digest = self._images.digest[image].tobytes()
+        copies = [int(row) for row in self._copies.rows(image)[:PATHS_TRIED]]
+        for row in dict.fromkeys([image, *copies]):
+            try:
+                path = os.fsdecode(self._images.path[row])
+                data, _ = read_file(path, max_bytes=self._max_pixels * _BYTES_A_PIXEL)
+                if hashlib.sha256(data).digest() == digest:
+                    return decode(data, max_pixels=self._max_pixels).pixels
+            except (ReadError, DecodeError, MemoryError, ValueError):  # ValueError: a path with a NUL byte
+                continue
+        return None
+
+    def face(self, pixels: Pixels, row: int, side: int) -> Image.Image | None:
+        """One face, aligned where its landmarks allow that, else its box and some room around it.
+
+        Args:
+            pixels: Its image.
+            row: The face.
+            side: Of the square, in pixels.
+        """
+        landmarks = self._faces.landmarks[row]
+        height, width = pixels.shape[:2]
+        size = max(width, height)
+        # A damaged store may hold any numbers; dlib is asked only for what can be a face.
+        if (
+            self._aligned
+            and bool(np.all(np.abs(landmarks) < 2 * size))
+            and np.ptp(landmarks, axis=0).max() > 1
+        ):
+            points = tuple((float(x), float(y)) for x, y in landmarks)
+            return Image.fromarray(cut_chip(pixels, Face(Box(0, 0, 1, 1), 0.0, points), side))
+        x, y, w, h = (int(value) for value in self._faces.box[row])
+        if w < 1 or h < 1 or max(w, h) > 4 * size or not (-w < x < width and -h < y < height):
+            return None
+        half = max(w, h) * MARGIN / 2
+        middle_x, middle_y = x + w / 2, y + h / 2
+        square = (middle_x - half, middle_y - half, middle_x + half, middle_y + half)
+        return Image.fromarray(pixels).transform(
+            (side, side), Image.Transform.EXTENT, square, Image.Resampling.BICUBIC
+        )
+
+
+def _reduced(pixels: Pixels) -> Image.Image:
+    photo = Image.fromarray(pixels)
+    photo.thumbnail((PHOTO_SIDE, PHOTO_SIDE))
+    return photo
+
+
+def _encoded(picture: Image.Image) -> bytes:
+    buffer = io.BytesIO()
+    picture.save(buffer, "WEBP", quality=_QUALITY, method=_EFFORT)
+    return buffer.getvalue()

@@ -1,0 +1,75 @@
+"""What the pipelines do with demands for GPUs, and with a GPU that fails; no GPU is needed."""
+
+from functools import partial
+
+import pytest
+
+import facededup
+from facededup.devices import count_gpus
+from facededup.errors import JobError, NoGpuError, UsageError
+from facededup.executor import LocalExecutor
+from facededup.indexing import index_images
+from facededup.metrics import Metrics
+from facededup.models.catalog import describe_model
+from facededup.models.encoder import Encoder
+from facededup.models.engine import open_engine
+from facededup.progress import SilentProgress
+from facededup.settings import Settings
+
+no_gpu = pytest.mark.skipif(count_gpus() > 0, reason="this machine has a GPU")
+
+
+@no_gpu
+@pytest.mark.parametrize("demand", [{"gpu": True}, {"devices": (0,)}, {"devices": (0, 1)}])
+def test_demands_are_refused_before_anything_is_done(all_pictures, tmp_path, demand):
+    store = tmp_path / "faces.h5"
+    with pytest.raises(NoGpuError):
+        facededup.index([str(all_pictures)], store=str(store), **demand)
+    assert not store.exists()
+    with pytest.raises(NoGpuError):
+        facededup.find(store=str(store), **demand)
+
+
+@no_gpu
+def test_half_precision_is_for_gpus(all_pictures, store, require):
+    require("pytorch")
+    with pytest.raises(UsageError, match="float16 is for GPUs"):
+        facededup.index([str(all_pictures)], store=store, precision="float16", engine="pytorch")
+
+
+def test_a_gpu_searches_exactly(store):
+    with pytest.raises(UsageError, match="a GPU searches exactly"):
+        facededup.find(store=store, gpu=True, index="ivf")
+
+
+class Failing:
+    """A real engine whose device is lost after some batches."""
+
+    def __init__(self, engine, batches):
+        self._engine, self._left = engine, batches
+
+    def __getattr__(self, name):
+        return getattr(self._engine, name)
+
+    def run(self, chips):
+        self._left -= 1
+        if self._left < 0:
+            raise JobError("the device is gone")
+        return self._engine.run(chips)
+
+
+def test_a_gpu_that_fails_keeps_the_work_before(all_pictures, store):
+    engine = open_engine(describe_model("Dlib"), engine="onnx")
+    encoder = Encoder(Failing(engine, 3), batch_size=1)
+    with pytest.raises(JobError, match="device is gone"):
+        index_images(
+            [str(all_pictures)],
+            Settings(store=store, processes=1),
+            Metrics("index"),
+            SilentProgress(),
+            open_executor=partial(LocalExecutor, encoder=encoder),
+        )
+    kept = facededup.store_status(store=store).embeddings
+    assert kept >= 1
+    done = facededup.index([str(all_pictures)], store=store, processes=1)
+    assert facededup.store_status(store=store).embeddings == kept + done.embedded > kept
