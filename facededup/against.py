@@ -45,8 +45,11 @@ def find_against(settings: Settings, base: str, metrics: Metrics, progress: Prog
         TooManyPairsError: There are more pairs than `max_pairs`.
         UsageError: Both are the same store, or an approximate search was asked for.
     """
-    if settings.index in ("ivf", "hnsw") or settings.group_by is not None:
-        raise UsageError("--against searches exactly and without groups: leave --index and --group-by out")
+    if settings.index in ("ivf", "hnsw") or (settings.group_by, settings.min_quality) != (None, None):
+        raise UsageError(
+            "--against searches exactly, without groups, faces of any quality: leave --index, --group-by and "
+            "--min-quality out"
+        )
     if same_place(base, settings.store):
         raise UsageError("--against takes another store: `find` alone compares a store with itself")
     store, base_store = open_store(settings.store), open_store(base)
@@ -84,7 +87,7 @@ def find_against(settings: Settings, base: str, metrics: Metrics, progress: Prog
             expected_false_pairs=choice.expected_false_pairs,
             true_pairs_kept=choice.true_pairs_kept,
             extrapolated=choice.extrapolated,
-            suppressed={"different": 0, "group": 0},
+            suppressed={"different": 0, "group": 0, "quality": 0},
             clusters_total=0,
             clusters=(),
             pairs_total=len(pairs),

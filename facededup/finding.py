@@ -123,10 +123,12 @@ class _Search:
         self.snapshot = writer.snapshot
         self.vectors = StoredVectors(self.snapshot)
         self.calibration = store_calibration(settings, self.snapshot)
-        self.choice = choose_cut(settings, self.calibration, compared_pairs(self._group))
+        self.fit = fit_faces(self.snapshot, settings.min_quality)
+        self.choice = choose_cut(settings, self.calibration, compared_pairs(self._group[self.fit]))
         self.cut = self.choice.cosine
         self.groups = image_groups(self.snapshot.images, settings.group_by)
         self.total = 0
+        self.unfit_pairs = 0
         self.complete = True
         self.facts: dict[str, Any] = {}
 
@@ -214,8 +216,14 @@ class _Search:
         before = None if self.settings.reset else self.snapshot.findings()
         if before is None or "next_face_id" not in before.meta or before.meta["cosine_cut"] > self.cut:
             return None
+        if before.meta.get("min_quality") is not None and not self._same_rules(before):
+            return None  # it lacks pairs of faces that may count today
         demanded = self.settings.exact or self.settings.index == "flat"
         return None if demanded and not before.meta["complete"] else before
+
+    def _same_rules(self, before: Findings) -> bool:
+        meta = before.meta
+        return bool((meta["min_quality"], meta["cosine_cut"]) == (self.settings.min_quality, self.cut))
 
     def _covered(self, before: Findings) -> int:
         """The faces that the findings before compared; those rows come first, as ids only grow."""
@@ -224,9 +232,11 @@ class _Search:
     def _keep_pairs(self, before: Findings, findings: FindingsWriter) -> None:
         """Takes over the pairs of faces still there."""
         ids = self.snapshot.faces.id
+        self.unfit_pairs = int(before.meta.get("unfit_pairs", 0))
         for start in range(0, before.pair_count, CHUNK):
             block = before.pairs(start, start + CHUNK)
             kept = (block.cosine >= self.cut) & np.isin(block.a, ids) & np.isin(block.b, ids)
+            kept[kept] = self._fit(np.searchsorted(ids, block.a[kept]), np.searchsorted(ids, block.b[kept]))
             with self.metrics.timed("store"):
                 findings.append(
                     PairBlock(
@@ -268,6 +278,8 @@ class _Search:
                 block = next(blocks, None)
             if block is None:
                 break
+            fit = self._fit(block.a, block.b)
+            block = PairBlock(block.a[fit], block.b[fit], block.cosine[fit], block.new[fit])
             keys = self._keys(block.a, block.b)
             place = np.searchsorted(previous, keys)
             place[place == len(previous)] = 0
@@ -276,6 +288,12 @@ class _Search:
                 findings.append(PairBlock(ids[block.a], ids[block.b], block.cosine, new))
             self._count(len(block))
         self.metrics.stages["search"].items += len(self.vectors) - search.since
+
+    def _fit(self, a: NDArray[np.int64], b: NDArray[np.int64]) -> NDArray[np.bool_]:
+        """Which pairs of rows are of two faces good enough; counts the others."""
+        fit = self.fit[a] & self.fit[b]
+        self.unfit_pairs += int((~fit).sum())
+        return fit
 
     def _clusters(self, findings: FindingsWriter) -> ClusterTable:
         """Average linkage over the pairs just stored; a content with copies is a cluster by itself."""
@@ -384,10 +402,19 @@ class _Search:
             "search": self.facts,
             "clustering": self.settings.clustering,
             "group_by": self.settings.group_by,
+            "min_quality": self.settings.min_quality,
+            "unfit_pairs": self.unfit_pairs,
             "known_images": self._known_images(),
             "next_image_id": self.snapshot.next_image_id,
             "next_face_id": int(self.snapshot.faces.id.max(initial=-1)) + 1,
         }
+
+
+def fit_faces(snapshot: Snapshot, min_quality: float | None) -> NDArray[np.bool_]:
+    """Which faces are good enough to be compared, bool (n,); one of unknown quality is."""
+    if min_quality is None:
+        return np.ones(len(snapshot.faces), np.bool_)
+    return ~(snapshot.faces.quality[:, 0] < min_quality)
 
 
 def _facts_before(before: Findings | None) -> dict[str, Any]:
@@ -419,7 +446,7 @@ def _result(snapshot: Snapshot, location: str, settings: Settings, metrics: Metr
         expected_false_pairs=meta.get("expected_false_pairs"),
         true_pairs_kept=meta.get("true_pairs_kept"),
         extrapolated=bool(meta.get("extrapolated")),
-        suppressed={"different": 0, "group": in_groups},
+        suppressed={"different": 0, "group": in_groups, "quality": int(meta.get("unfit_pairs", 0))},
         clusters_total=len(findings.clusters),
         clusters=listing.clusters(settings.limit),
         pairs_total=pairs,

@@ -90,7 +90,7 @@ class FindResult:
             no measured impostor curve.
         true_pairs_kept: Share of the pairs of one person that reach this threshold, None likewise.
         extrapolated: The expectation is beyond the rates that were measured.
-        suppressed: Pairs left out, by reason (`different`, `group`).
+        suppressed: Pairs left out, by reason (`different`, `group`, `quality`).
         clusters_total: Number of clusters.
         clusters: By falling size, then falling min_similarity, then path.
         pairs_total: Number of pairs.

@@ -50,6 +50,7 @@ class Settings:
         threshold: Lowest similarity of a pair.
         max_false_pairs: Instead of `threshold`: so many pairs of two people may be expected.
         fmr: Instead of `threshold`: the share of the pairs of two people that may be taken for one.
+        min_quality: Faces of a lower quality score are left out of the pairs; None for no bound.
         calibration: Path of a TOML file with the model's scale and curves; None for the store's.
         search_engine: What searches on a GPU: `faiss`, `torch` or `cupy`; None for the first that sees one.
         index: `auto`, `flat` (exact), `ivf` or `hnsw` (approximate, recall measured): how `find` searches.
@@ -91,6 +92,7 @@ class Settings:
     threshold: float = 0.4
     max_false_pairs: float | None = None
     fmr: float | None = None
+    min_quality: float | None = None
     calibration: str | None = None
     search_engine: str | None = None
     index: str = "auto"
@@ -141,6 +143,8 @@ class Settings:
             raise UsageError(f"image_timeout must be above 0 seconds, not {self.image_timeout}")
         if not -100 <= self.threshold <= 1:
             raise UsageError(f"threshold must be at most 1 (identical), not {self.threshold}")
+        if self.min_quality is not None and not 0 <= self.min_quality <= 1:
+            raise UsageError(f"min_quality must be between 0 and 1, not {self.min_quality}")
         if self.max_false_pairs is not None and self.fmr is not None:
             raise UsageError("max_false_pairs and fmr exclude each other: leave one of them out")
         if self.max_false_pairs is not None and not self.max_false_pairs > 0:

@@ -219,7 +219,7 @@ def test_the_document_has_the_keys_of_the_contract(pictures, store):
     document = findings_document(facededup.find(store=store))
     assert document["schema"] == "facededup/findings/1"
     assert document["images"] == {"total": 17, "ok": 13, "no_face": 3, "multiple_faces": 0, "failed": 1}
-    assert document["suppressed"] == {"different": 0, "group": 0}
+    assert document["suppressed"] == {"different": 0, "group": 0, "quality": 0}
     assert set(document["metrics"]["versions"]) >= {"numpy", "faiss"}
     assert set(document["metrics"]["stages"]) == {
         "scan",
@@ -387,7 +387,7 @@ def test_pairs_within_a_group_are_counted_and_not_listed(store):
         ("/a/1.jpg", "/b/1.jpg"),
         ("/a/2.jpg", "/b/1.jpg"),
     }
-    assert (grouped.pairs_total, dict(grouped.suppressed)) == (2, {"different": 0, "group": 2})
+    assert (grouped.pairs_total, dict(grouped.suppressed)) == (2, {"different": 0, "group": 2, "quality": 0})
     assert [[face.path for face in cluster.faces] for cluster in grouped.clusters] == [
         ["/a/1.jpg", "/a/2.jpg", "/b/1.jpg"]
     ]

@@ -395,6 +395,16 @@ class SearchOptions:
             rich_help_panel=_SEARCH,
         ),
     ] = None
+    min_quality: Annotated[
+        float | None,
+        typer.Option(
+            "--min-quality",
+            metavar="X",
+            help="Leave faces of a lower quality out of the pairs, 0 to 1: small, blurred, turned or dark "
+            "ones. Default: take all.",
+            rich_help_panel=_SEARCH,
+        ),
+    ] = None
     max_pairs: Annotated[
         int | None,
         typer.Option(

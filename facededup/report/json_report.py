@@ -61,7 +61,9 @@ def _findings(result: FindResult, listed: Callable[[Iterable[dict[str, Any]]], A
         "faces": result.faces,
         "expected_false_pairs": result.expected_false_pairs,
         "true_pairs_kept": result.true_pairs_kept,
-        "suppressed": {reason: result.suppressed.get(reason, 0) for reason in ("different", "group")},
+        "suppressed": {
+            reason: result.suppressed.get(reason, 0) for reason in ("different", "group", "quality")
+        },
         "clusters_total": result.clusters_total,
         "clusters": listed(map(_cluster, result.clusters)),
         "pairs_total": result.pairs_total,

@@ -55,7 +55,7 @@ def test_every_option_reaches_its_setting(asked):
         "--store s.h5 --cpu --engine onnx --model-name ArcFace --detector-backend mtcnn --faces center "
         "--flip -p 3 --batch-size 7 --follow-symlinks --max-pixels 99 --reset --rehash --threshold 0.5 "
         "--max-pairs 8 --limit 0 --index flat --exact --recall 0.9 --clustering components "
-        "--group-by parent --against b.h5 --calibration c.toml"
+        "--group-by parent --against b.h5 --calibration c.toml --min-quality 0.2"
     )
     assert asked(*line.split()).settings == Settings(
         store="s.h5",
@@ -81,6 +81,7 @@ def test_every_option_reaches_its_setting(asked):
         group_by="parent",
         against="b.h5",
         calibration="c.toml",
+        min_quality=0.2,
     )
 
 
@@ -105,6 +106,7 @@ def test_command_line_beats_environment_beats_file(asked, tmp_path, monkeypatch)
         (["--index", "tree"], "index must be one of auto, flat, ivf"),
         (["--index", "ivf", "--exact"], "exclude each other"),
         (["--recall", "1"], "recall must be between 0 and 1"),
+        (["--min-quality", "2"], "min_quality must be between 0 and 1"),
         (["--clustering", "k-means"], "clustering must be one of"),
     ],
 )
