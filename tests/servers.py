@@ -107,7 +107,7 @@ def redis_url(redis_server):
     return f"{redis_server}?prefix=t{uuid.uuid4().hex[:12]}"
 
 
-@pytest.fixture(params=["hdf5", "postgres"])
+@pytest.fixture(params=["hdf5", "postgres", "redis"])
 def location(request):
     """Where a store can be made, one of each kind in turn."""
     if request.param != "hdf5":

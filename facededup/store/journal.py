@@ -311,12 +311,12 @@ def pack_arrays(arrays: Mapping[str, Array]) -> bytes:
     return b"".join([struct.pack("<I", len(text)), text, *(array.tobytes() for array in arrays.values())])
 
 
-def unpack_arrays(data: bytes) -> dict[str, Array]:
+def unpack_arrays(data: bytes | memoryview) -> dict[str, Array]:
     """The arrays of `pack_arrays`, read-only views of `data`."""
     (size,) = struct.unpack_from("<I", data)
     offset = 4 + size
     arrays: dict[str, Array] = {}
-    for name, (kind, shape) in json.loads(data[4:offset]).items():
+    for name, (kind, shape) in json.loads(bytes(data[4:offset])).items():
         count = prod(shape)
         arrays[name] = np.frombuffer(data, kind, count, offset).reshape(shape)
         offset += arrays[name].nbytes

@@ -11,6 +11,8 @@ from facededup.store.base import Store
 _DRIVERS = {
     "postgresql": ("psycopg", "postgres"),
     "postgres": ("psycopg", "postgres"),
+    "redis": ("redis", "redis"),
+    "rediss": ("redis", "redis"),
 }
 """The package that talks to a server, and the extra it comes with, by scheme."""
 
@@ -30,16 +32,21 @@ def open_store(location: str) -> Store:
     scheme = location.partition("://")[0].lower()
     if scheme not in _DRIVERS:
         raise UsageError(
-            f"a store at {scheme}:// is not supported: give the path of a file, or a postgresql:// URL"
+            f"a store at {scheme}:// is not supported: give the path of a file, or a postgresql://, redis:// "
+            "or rediss:// URL"
         )
     package, extra = _DRIVERS[scheme]
     if importlib.util.find_spec(package) is None:
         raise UsageError(
             f"a store at {scheme}:// needs the package {package}: pip install 'facededup[{extra}]'"
         )
-    from facededup.store.postgres.store import PostgresStore
+    if package == "psycopg":
+        from facededup.store.postgres.store import PostgresStore
 
-    return PostgresStore(location)
+        return PostgresStore(location)
+    from facededup.store.redis.store import RedisStore
+
+    return RedisStore(location)
 
 
 def is_url(location: str) -> bool:
