@@ -14,7 +14,7 @@ import zipfile
 from collections.abc import Iterator, Sequence
 
 from facededup.errors import JobError, PathNotFoundError, UsageError
-from facededup.models.catalog import MODELS, describe_model
+from facededup.models.catalog import DETECTORS, MODELS, describe_model
 from facededup.models.weights import (
     PACKAGED_FILES,
     deepface_weights_directory,
@@ -48,6 +48,7 @@ _OTHER_SOURCES = {
 _GOOGLE_DRIVE = "https://drive.google.com/"
 
 _PART_SUFFIX = ".part"
+_LOCK_SUFFIX = ".lock"
 _BLOCK = 1 << 20  # bytes
 _TIMEOUT = 30.0  # seconds without a byte
 # What a server does that is down, behind a login page, or cuts a transfer off.
@@ -101,20 +102,20 @@ def import_weights(path: str) -> tuple[str, ...]:
         path: The file, named as DeepFace names it or as its source does.
 
     Returns:
-        The models that use it.
+        The models and detectors that use it.
 
     Raises:
         PathNotFoundError: There is no such file.
-        UsageError: No model has a weights file of that name.
+        UsageError: No model or detector has a weights file of that name.
         JobError: It could not be read or written.
     """
     if not os.path.isfile(path):
         raise PathNotFoundError(f"there is no file {path!r}")
     given = os.path.basename(path)
-    files = dict.fromkeys(file_name for model in MODELS for file_name in model.weights_files.values())
-    file_name = next((known for known in files if given in _names_of(known)), None)
+    users = _users()
+    file_name = next((known for known in users if given in _names_of(known)), None)
     if file_name is None:
-        names = ", ".join(os.path.basename(known) for known in files)
+        names = ", ".join(os.path.basename(known) for known in users)
         raise UsageError(f"no model has a weights file named {given!r}; the names are {names}")
     target = os.path.join(deepface_weights_directory(), file_name)
     folder = os.path.dirname(target)
@@ -130,14 +131,26 @@ def import_weights(path: str) -> tuple[str, ...]:
             os.unlink(temporary)
             raise
         record_weights(target)
-    return tuple(model.name for model in MODELS if file_name in model.weights_files.values())
+    return users[file_name]
+
+
+def _users() -> dict[str, tuple[str, ...]]:
+    """The models and detectors that read each weights file."""
+    users: dict[str, tuple[str, ...]] = {}
+    for model in MODELS:
+        for file_name in model.weights_files.values():
+            users[file_name] = (*users.get(file_name, ()), model.name)
+    for detector in DETECTORS:
+        for file_name in detector.weights_files:
+            users[file_name] = (*users.get(file_name, ()), detector.name)
+    return {file_name: tuple(dict.fromkeys(names)) for file_name, names in users.items()}
 
 
 def download(urls: Sequence[str], path: str, *, progress: Progress | None = None) -> None:
     """Downloads a file from the first source that gives it, and records its size and SHA-256.
 
-    What was already transferred waits in PATH.part. A zip archive is unpacked: its member of the file's name
-    is what is wanted.
+    What was already transferred waits in PATH.part; a second download of the same file waits for the first. A
+    zip archive is unpacked: its member of the file's name is what is wanted.
 
     Args:
         urls: The same file at each.
@@ -147,6 +160,13 @@ def download(urls: Sequence[str], path: str, *, progress: Progress | None = None
     Raises:
         JobError: No source could be reached, or the file could not be written.
     """
+    was_here = os.path.exists(path)
+    with _write_failures(path), _alone(path + _LOCK_SUFFIX):
+        if was_here or not os.path.exists(path):
+            _download(urls, path, progress or SilentProgress())
+
+
+def _download(urls: Sequence[str], path: str, progress: Progress) -> None:
     part = path + _PART_SUFFIX
     refusals = []
     for url in urls:
@@ -154,7 +174,7 @@ def download(urls: Sequence[str], path: str, *, progress: Progress | None = None
             if url.startswith(_GOOGLE_DRIVE):
                 _transfer_from_google(url, part)
             else:
-                _transfer(url, part, progress or SilentProgress())
+                _transfer(url, part, progress)
             _unpack(url, part, path)
         except _TRANSFER_ERRORS as exc:
             refusals.append(f"{urllib.parse.urlsplit(url).hostname}: {_reason(exc)}")
@@ -167,6 +187,22 @@ def download(urls: Sequence[str], path: str, *, progress: Progress | None = None
         " the command again, it goes on where it stopped, or bring the file from another machine with"
         " `facededup models import FILE`"
     )
+
+
+@contextlib.contextmanager
+def _alone(path: str) -> Iterator[None]:
+    """Waits until no other process is in here with the same path (where the system has such locks)."""
+    try:
+        import fcntl
+    except ImportError:
+        yield
+        return
+    with open(path, "a") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+        # Not after a failure: whoever waits would hold another file than who comes later.
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(path)
 
 
 def _transfer(url: str, part: str, progress: Progress) -> None:

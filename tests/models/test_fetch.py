@@ -8,6 +8,7 @@ import re
 import socket
 import threading
 import zipfile
+from concurrent.futures import ThreadPoolExecutor
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
@@ -127,6 +128,15 @@ def test_a_cut_off_transfer_goes_on_where_it_stopped(server, tmp_path):
     assert (steps.total, steps.done) == (len(CONTENT), len(CONTENT))
 
 
+def test_two_downloads_of_one_file_transfer_it_once(server, tmp_path):
+    path = str(tmp_path / "weights.onnx")
+    with ThreadPoolExecutor(4) as threads:
+        for done in [threads.submit(fetch.download, [server.url("weights.onnx")], path) for _ in range(4)]:
+            done.result(timeout=60)
+    assert server.ranges == [None]
+    assert (tmp_path / "weights.onnx").read_bytes() == CONTENT
+
+
 def test_a_server_without_ranges_starts_over(server, tmp_path):
     server.takes_ranges = False
     (tmp_path / "weights.onnx.part").write_bytes(b"something else" * 500_000)
@@ -231,6 +241,7 @@ def test_sources_are_deepfaces(model):
         ("webface_r50.onnx", "buffalo_l/webface_r50.onnx", ("Buffalo_L",)),
         ("GhostFaceNet_W1.3_S1_ArcFace.h5", "ghostfacenet_v1.h5", ("GhostFaceNet",)),
         ("deepid_weights.pth", "deepid_weights.pth", ("DeepID",)),
+        ("deploy.prototxt", "deploy.prototxt", ("ssd",)),
     ],
 )
 def test_import_recognises_files_by_name(tmp_path, folder, given, stored, models):
