@@ -194,7 +194,13 @@ def lfw():
 @pytest.fixture(scope="session")
 def require():
     """`require("pytorch")` skips where that framework is absent, and fails if FACEDEDUP_REQUIRE names it."""
-    packages = {"onnx": "onnxruntime", "pytorch": "torch", "tensorflow": "tensorflow"}
+    packages = {
+        "browser": "playwright",
+        "onnx": "onnxruntime",
+        "pytorch": "torch",
+        "tensorflow": "tensorflow",
+    }
+    programs = {"browser": "chromium"}
     demanded = os.environ.get("FACEDEDUP_REQUIRE", "").split(",")
 
     def check(framework):
@@ -202,5 +208,9 @@ def require():
             if framework in demanded:
                 pytest.fail(f"FACEDEDUP_REQUIRE demands {framework}, which is not installed")
             pytest.skip(f"{packages[framework]} is not installed")
+        if framework in programs and shutil.which(programs[framework]) is None:
+            if framework in demanded:
+                pytest.fail(f"FACEDEDUP_REQUIRE demands {framework}: there is no {programs[framework]}")
+            pytest.skip(f"there is no {programs[framework]}")
 
     return check

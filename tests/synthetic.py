@@ -1,5 +1,7 @@
 """Stores with made-up embeddings, for what real pictures are too few for."""
 
+import os
+
 import numpy as np
 
 from facededup.store.base import Batch, Content, Fingerprint, ImageRecord
@@ -62,7 +64,7 @@ def add_images(location, images, fingerprint=FINGERPRINT):
         for path, (number, vectors) in images.items():
             digest = digest_of(number)
             outcome = Outcome.OK if len(vectors) else Outcome.NO_FACE_DETECTED
-            records.append(record(path.encode(), digest, outcome, "" if len(vectors) else "no face"))
+            records.append(record(os.fsencode(path), digest, outcome, "" if len(vectors) else "no face"))
             faces = tuple(Face(Box(10 * place, 0, 8, 8), 1.0) for place in range(len(vectors)))
             contents[digest] = Content(digest, faces, np.asarray(vectors, np.float32).reshape(-1, 128))
         kept = tuple(content for content in contents.values() if len(content.faces))

@@ -19,7 +19,7 @@ from PIL import Image
 
 from facededup.copies import Copies
 from facededup.faces.align import cut_chip
-from facededup.images.decode import DecodeError, decode, pillow_limits
+from facededup.images.decode import DecodedImage, DecodeError, decode, pillow_limits
 from facededup.images.read import ReadError, read_file
 from facededup.models.catalog import describe_detector
 from facededup.store.base import FaceTable, ImageTable
@@ -75,12 +75,12 @@ class PictureMaker:
             photo: Whether the photo is wanted.
         """
         rows = tuple(faces)
-        pixels = self.pixels(image)
-        if pixels is None:
+        decoded = self.read(image, self._long_side(image, rows, FACE_SIDE))
+        if decoded is None:
             return Pictures(None, (None,) * len(rows))
-        cut = (self.face(pixels, row, FACE_SIDE) for row in rows)
+        cut = (self.face(decoded, row, FACE_SIDE) for row in rows)
         return Pictures(
-            _encoded(_reduced(pixels)) if photo else None,
+            _encoded(_reduced(decoded.pixels)) if photo else None,
             tuple(None if face is None else _encoded(face) for face in cut),
         )
 
@@ -99,8 +99,19 @@ class PictureMaker:
                 for unread in waiting:
                     unread.cancel()
 
-    def pixels(self, image: int) -> Pixels | None:
-        """A content, decoded: uint8 (h, w, 3) upright RGB. None where no file holds it any more."""
+    def _long_side(self, image: int, faces: tuple[int, ...], side: int) -> int:
+        """How large an image must be decoded for its smallest face to be as sharp as its picture can be."""
+        whole = max(int(self._images.width[image]), int(self._images.height[image]))
+        smallest = min((int(self._faces.box[row, 2:].max()) for row in faces), default=whole)
+        return max(PHOTO_SIDE, side * whole // max(smallest, 1))
+
+    def read(self, image: int, long_side: int) -> DecodedImage | None:
+        """A content, decoded from the first of its files that still holds it; None where none does.
+
+        Args:
+            image: Row of the first image with the content.
+            long_side: In pixels, that are enough.
+        """
         digest = self._images.digest[image].tobytes()
         copies = [int(row) for row in self._copies.rows(image)[:PATHS_TRIED]]
         for row in dict.fromkeys([image, *copies]):
@@ -108,21 +119,23 @@ class PictureMaker:
                 path = os.fsdecode(self._images.path[row])
                 data, _ = read_file(path, max_bytes=self._max_pixels * _BYTES_A_PIXEL)
                 if hashlib.sha256(data).digest() == digest:
-                    return decode(data, max_pixels=self._max_pixels).pixels
+                    return decode(data, max_pixels=self._max_pixels, long_side=long_side)
             except (ReadError, DecodeError, MemoryError, ValueError):  # ValueError: a path with a NUL byte
                 continue
         return None
 
-    def face(self, pixels: Pixels, row: int, side: int) -> Image.Image | None:
+    def face(self, image: DecodedImage, row: int, side: int) -> Image.Image | None:
         """One face, aligned where its landmarks allow that, else its box and some room around it.
 
         Args:
-            pixels: Its image.
+            image: That it is in.
             row: The face.
             side: Of the square, in pixels.
         """
-        landmarks = self._faces.landmarks[row]
+        pixels = image.pixels
         height, width = pixels.shape[:2]
+        scale = width / image.width
+        landmarks = self._faces.landmarks[row] * scale
         size = max(width, height)
         # A damaged store may hold any numbers; dlib is asked only for what can be a face.
         if (
@@ -132,7 +145,7 @@ class PictureMaker:
         ):
             points = tuple((float(x), float(y)) for x, y in landmarks)
             return Image.fromarray(cut_chip(pixels, Face(Box(0, 0, 1, 1), 0.0, points), side))
-        x, y, w, h = (int(value) for value in self._faces.box[row])
+        x, y, w, h = (float(value) * scale for value in self._faces.box[row])
         if w < 1 or h < 1 or max(w, h) > 4 * size or not (-w < x < width and -h < y < height):
             return None
         half = max(w, h) * MARGIN / 2

@@ -69,7 +69,10 @@ function pressed(event) {
   if (event.ctrlKey || event.metaKey || event.altKey || $("help").open) return;
   const target = event.target;
   if (target.matches("input:not([type=range]), select, textarea")) {
-    if (event.key === "Escape") target.blur();
+    if (event.key === "Escape") {
+      event.preventDefault(); /* a search field would be emptied */
+      target.blur();
+    }
     return;
   }
   const view = views[app.view];

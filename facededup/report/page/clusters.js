@@ -21,10 +21,10 @@ class ClusterView {
   }
 
   refresh({ cut, matches, filter, order }) {
-    if (this.groupedAt !== cut) {
+    const isRegrouped = this.groupedAt !== cut;
+    if (isRegrouped) {
       this.groups = groupsAt(cut);
       this.groupedAt = cut;
-      this.list.active = 0;
       this.marked.clear();
     }
     const { cluster, node, size } = this.groups;
@@ -46,7 +46,7 @@ class ClusterView {
       const names = new Map(items.map((group) => [group, pathOf(memberImages(this.members(group)[0])[0])]));
       items.sort((a, b) => (names.get(a) < names.get(b) ? -1 : 1));
     }
-    this.list.set(items);
+    this.list.set(items, isRegrouped);
   }
 
   members(group) {
@@ -111,14 +111,13 @@ class ClusterView {
   tile(group, member, place, isWeak, isMedoid) {
     const face = clusters.members[member];
     const copies = memberImages(member);
-    const name = shown(images.name[copies[0]]);
     const tile = element("button", {
       type: "button", class: "tile", title: shown(Array.from(copies.subarray(0, 10), pathOf).join("\n").replaceAll("\n", " ⏎ ")),
       "aria-pressed": String(this.marked.has(member)),
       on: { click: () => this.toggle(group, member) },
     },
     facePicture(face, ""),
-    element("bdi", { class: "name" }, name),
+    nameOf(copies[0]),
     element("bdi", { class: "folder" }, folderOf(copies[0])));
     if (isWeak) tile.append(badge("weakest link", "warn over"));
     else if (isMedoid) tile.append(badge("most typical", "quiet over"));
@@ -180,8 +179,11 @@ class ClusterView {
     const rest = members.filter((member) => !this.marked.has(member));
     const { medoid, weakest, lowest } = this.shape(group);
     let couples;
-    if (members.length === 1) couples = [this.twins(members[0])];
-    else if (members.length === 2) couples = [this.couple(members[0], members[1], weakest ? lowest : null)];
+    if (members.length === 1) {
+      toast("The files are byte-identical: there is nothing to decide");
+      return;
+    }
+    if (members.length === 2) couples = [this.couple(members[0], members[1], weakest ? lowest : null)];
     else if (verdict === "same") {
       const some = marked.length > 1 ? marked : members;
       const centre = some.includes(medoid) ? medoid : some[0];

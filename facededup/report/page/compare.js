@@ -21,7 +21,7 @@ function drawComparison() {
     element("h2", {}, title, verdict ? badge(VERDICTS[verdict], verdict) : null),
     element("div", { class: "sides" }, facePicture(couple.a, "first face"), facePicture(couple.b, "second face")),
     scoreLine(couple.cosine),
-    verdictButtons(couple),
+    couple.a === couple.b ? element("p", { class: "facts" }, "The files are byte-identical.") : verdictButtons(couple),
     element("div", { class: "sides" }, photoOf(couple.a, couple.imageA), photoOf(couple.b, couple.imageB)),
   );
 }
@@ -51,7 +51,7 @@ function photoOf(face, image) {
   return element("figure", { class: "side" },
     photo,
     element("figcaption", {},
-      element("bdi", { class: "name" }, name),
+      nameOf(image),
       element("bdi", { class: "folder" }, folderOf(image)),
       element("span", { class: "facts" }, facts.filter(Boolean).join(" · "))));
 }

@@ -22,12 +22,14 @@ class RowList {
   }
 
   /* Shows other items; the current place is kept where it still exists. */
-  set(items) {
+  set(items, fromTop = false) {
     this.items = items;
+    if (fromTop) this.active = 0;
     this.space.style.height = `${Math.min(items.length * this.height, LONGEST)}px`;
     this.empty.hidden = items.length > 0;
     this.clear();
     this.activate(Math.min(Math.max(this.active, 0), items.length - 1), false);
+    if (fromTop) this.scroller.scrollTop = 0;
     this.draw();
   }
 

@@ -52,7 +52,7 @@ class PairView {
     const couple = this.couple(item);
     const verdict = verdictOf(couple.a, couple.b);
     const names = (image) => element("span", { class: "names" },
-      element("bdi", { class: "name" }, shown(images.name[image])), element("bdi", { class: "folder" }, folderOf(image)));
+      nameOf(image), element("bdi", { class: "folder" }, folderOf(image)));
     row.append(element("article", { class: "pair" },
       facePicture(couple.a), facePicture(couple.b),
       element("div", { class: "both" }, names(couple.imageA), names(couple.imageB)),
@@ -72,7 +72,12 @@ class PairView {
   decide(verdict) {
     const item = this.list.items[this.list.active];
     if (item === undefined) return;
-    decide([this.couple(item)], verdict);
+    const couple = this.couple(item);
+    if (couple.a === couple.b) {
+      toast("The files are byte-identical: there is nothing to decide");
+      return;
+    }
+    decide([couple], verdict);
     app.advance();
   }
 }

@@ -24,6 +24,12 @@ function shown(text) {
   );
 }
 
+/* A file's name, which may be broken where its parts meet. */
+function nameOf(image) {
+  const parts = shown(images.name[image]).split(/(?<=[_\-.])/);
+  return element("bdi", { class: "name" }, ...parts.flatMap((part) => [part, document.createElement("wbr")]).slice(0, -1));
+}
+
 const count = (number) => number.toLocaleString("en");
 const plural = (number, noun) => `${count(number)} ${noun}${number === 1 ? "" : "s"}`;
 const score = (cosine) => similarityOf(cosine).toFixed(3);

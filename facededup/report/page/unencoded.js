@@ -27,7 +27,7 @@ class UnencodedView {
     row.append(element("article", { class: "pair" },
       picture(images.content[image], 0, "", "face"),
       element("div", { class: "both" }, element("span", { class: "names" },
-        element("bdi", { class: "name" }, shown(images.name[image])),
+        nameOf(image),
         element("bdi", { class: "folder" }, folderOf(image)))),
       element("div", { class: "reason" },
         badge(page.unencoded.outcomes[unencoded.outcome[item]].replaceAll("_", " ").toLowerCase(), "quiet"),
