@@ -34,6 +34,7 @@ from facededup.store.opener import open_store
 if TYPE_CHECKING:
     from facededup.evaluation.pipeline import EvaluateResult
     from facededup.executor import OpenExecutor
+    from facededup.finding import OpenJoin
 
 
 def _settings(settings: Settings | None, options: dict[str, Any]) -> Settings:
@@ -88,6 +89,13 @@ def _queue_executor() -> OpenExecutor:
     return QueueExecutor
 
 
+def _queue_join() -> OpenJoin:
+    _demand_celery()
+    from facededup.distributed.search import QueueJoin
+
+    return QueueJoin
+
+
 def _demand_celery() -> None:
     if importlib.util.find_spec("celery") is None or importlib.util.find_spec("redis") is None:
         raise PackageMissingError("--queue needs Celery and Redis: run pip install 'facededup[queue]'")
@@ -118,7 +126,7 @@ def find(*, settings: Settings | None = None, progress: Progress | None = None, 
     progress = progress or SilentProgress()
     if chosen.against is not None:
         return find_against(chosen, chosen.against, metrics, progress)
-    return find_duplicates(chosen, metrics, progress)
+    return find_duplicates(chosen, metrics, progress, open_join=_queue_join() if chosen.queue else None)
 
 
 def search(

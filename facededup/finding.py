@@ -25,7 +25,7 @@ from facededup.matching.graph_clusters import chinese_whispers, connected_compon
 from facededup.matching.selfjoin import estimate_pairs
 from facededup.matching.shape import describe_clusters
 from facededup.matching.source import gather
-from facededup.matching.strategy import PairSearch
+from facededup.matching.strategy import Join, PairSearch
 from facededup.matching.tiles import TileSearch
 from facededup.metrics import Metrics
 from facededup.models.scores import similarity
@@ -37,14 +37,20 @@ from facededup.store.base import ClusterTable, Findings, FindingsWriter, PairBlo
 from facededup.store.opener import open_store
 from facededup.types import Floats
 
+OpenJoin = Callable[[Settings, str, Snapshot], Join]
+"""From settings, a store's location and its snapshot to what searches it."""
 
-def find_duplicates(settings: Settings, metrics: Metrics, progress: Progress) -> FindResult:
+
+def find_duplicates(
+    settings: Settings, metrics: Metrics, progress: Progress, *, open_join: OpenJoin | None = None
+) -> FindResult:
     """Searches a whole store for duplicates and stores the findings.
 
     Args:
         settings: Of the run.
         metrics: Receives the timing.
         progress: Receives the advance.
+        open_join: Gives what searches exactly; None for this machine.
 
     Raises:
         StoreNotFoundError: There is no store.
@@ -55,15 +61,25 @@ def find_duplicates(settings: Settings, metrics: Metrics, progress: Progress) ->
         StoreLockedError: Another process is writing to the store.
         StoreWriteError: The findings cannot be written; the findings before are kept.
     """
-    searches = open_searches(settings)
+    if open_join is not None:
+        _refuse_beside_queue(settings)
+    searches = open_searches(settings) if open_join is None else ()
     store = open_store(settings.store)
     with store.snapshot() as snapshot:
         choose_fingerprint(settings, snapshot.fingerprint, store.location)
     with store.writer() as writer:
-        search = _Search(writer, settings, metrics, progress, searches)
+        join = open_join and open_join(settings, store.location, writer.snapshot)
+        search = _Search(writer, settings, metrics, progress, searches=searches, join=join)
         search.execute()
     with store.snapshot() as snapshot:
         return _result(snapshot, store.location, settings, metrics)
+
+
+def _refuse_beside_queue(settings: Settings) -> None:
+    if settings.gpu or settings.devices:
+        raise UsageError("the workers of a queue search on CPUs: leave out --queue, or --gpu and --devices")
+    if settings.index in ("ivf", "hnsw"):
+        raise UsageError(f"a queue searches exactly: leave out --queue, or --index {settings.index}")
 
 
 def open_searches(settings: Settings) -> tuple[TileSearch, ...]:
@@ -113,10 +129,13 @@ class _Search:
         settings: Settings,
         metrics: Metrics,
         progress: Progress,
+        *,
         searches: Sequence[TileSearch],
+        join: Join | None,
     ) -> None:
         self.writer = writer
         self.searches = searches
+        self.join = join
         self.settings = settings
         self.metrics = metrics
         self.progress = progress
@@ -152,6 +171,7 @@ class _Search:
                 progress=self.progress,
                 searches=self.searches,
                 log=log,
+                join=self.join,
             )
         findings = self.writer.write_findings()
         if before is not None and search.since != covered:

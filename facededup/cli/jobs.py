@@ -20,6 +20,7 @@ from facededup.cli.options import (
     LimitOptions,
     MetricsOptions,
     QueuedIndexOptions,
+    QueueOptions,
     ReadingOptions,
     ReportOptions,
     Request,
@@ -79,7 +80,10 @@ def index(request: Request, paths: Paths, *, root: Roots = None) -> None:
     show_index(request, result)
 
 
-@takes(StoreOptions, DeviceOptions, *_FINDING, AgainstOptions, ResetFindingsOptions, MetricsOptions)
+@takes(
+    *(StoreOptions, DeviceOptions, *_FINDING, AgainstOptions),
+    *(QueueOptions, ResetFindingsOptions, MetricsOptions),
+)
 def find(request: Request) -> None:
     """Search the whole store for faces of the same person.
 

@@ -69,6 +69,7 @@ class QueueExecutor:
         return pack([self._work.fingerprint.to_dict(), given, key])
 
     def __exit__(self, *_: object) -> None:
+        self._farm.close()
         if self._complete:
             self._farm.job.delete()
             self._work.record({JOB_NOTE: None})

@@ -64,7 +64,13 @@ class Farm:
         self._begun: dict[int, int] = {}
         self._finished: deque[tuple[int, bytes | Failure]] = deque()
         self._looked_at = self._heard_at = time.monotonic()
+        # Not the application's own pool, which would outlive a change of the broker.
+        self._producer = app.amqp.Producer(app.connection_for_write())
         job.describe(description)
+
+    def close(self) -> None:
+        """Ends the connection to the broker; what was sent stays sent."""
+        self._producer.connection.release()
 
     def __len__(self) -> int:
         """Units that were added and not yet given back."""
@@ -162,6 +168,7 @@ class Farm:
             self._app.send_task(
                 self._task,
                 args=(self.job.name, unit),
+                producer=self._producer,
                 retry=True,
                 retry_policy=_PATIENCE,
             )

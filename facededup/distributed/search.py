@@ -12,7 +12,7 @@ import threading
 import time
 import uuid
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import lru_cache
 from hashlib import sha256
 from typing import Any, Protocol
@@ -29,7 +29,7 @@ from facededup.errors import FacededupError, JobError
 from facededup.matching.screen import Screen
 from facededup.matching.selfjoin import comparisons, self_join
 from facededup.matching.source import InMemory, Stacked, VectorSource
-from facededup.progress import Progress, SilentProgress
+from facededup.progress import Progress
 from facededup.settings import Settings
 from facededup.store.base import PairBlock, Snapshot
 from facededup.store.opener import open_store
@@ -76,16 +76,16 @@ class QueueJoin:
         cut: float,
         *,
         group: NDArray[np.int64],
-        since: int = 0,
-        screen: Screen | None = None,
-        progress: Progress | None = None,
+        since: int,
+        screen: Screen | None,
+        progress: Progress,
+        covered: Callable[[int], None],
     ) -> Iterator[PairBlock]:
-        """All pairs, as `self_join` gives them, in the order in which the workers finish.
+        """All pairs, as `self_join` gives them.
 
         Raises:
             JobError: The workers cannot do it, or the servers are gone.
         """
-        progress = progress or SilentProgress()
         progress.start("search", comparisons(len(source), since))
         configure(self._settings)
         depot().check()
@@ -95,8 +95,16 @@ class QueueJoin:
         given = _Vectors(job, source, group)
         farm = Farm(app, job, SEARCH_TASK, pack(described, axes), on_failure=given.offer)
         try:
-            yield from _gather(farm, _plan(len(source), since), progress)
+            for (top, bottom, left, right), found in _in_order(farm, _plan(len(source), since)):
+                if len(found):
+                    yield found
+                if top == left:
+                    progress.advance(comparisons(bottom - top))
+                    covered(right)
+                else:
+                    progress.advance((bottom - top) * (right - left))
         finally:
+            farm.close()
             job.delete()
         progress.finish()
 
@@ -122,8 +130,12 @@ class _Vectors:
             )
 
 
-def _plan(count: int, since: int) -> Iterator[tuple[int, int, int, int]]:
-    """Pairs of blocks of the upper triangle from column `since` on: rows top to bottom and left to right."""
+Place = tuple[int, int, int, int]
+"""A pair of blocks: rows top to bottom, and left to right."""
+
+
+def _plan(count: int, since: int) -> Iterator[Place]:
+    """The upper triangle from column `since` on, column by column, each down to the diagonal."""
     size = min(max(count // BLOCKS, BLOCK_ROWS[0]), BLOCK_ROWS[1])
     starts = sorted({*range(0, since, size), *range(since, count, size)})
     edges = [*starts, count]
@@ -133,25 +145,28 @@ def _plan(count: int, since: int) -> Iterator[tuple[int, int, int, int]]:
                 yield edges[j], edges[j + 1], left, edges[k + 1]
 
 
-def _gather(farm: Farm, plan: Iterator[tuple[int, int, int, int]], progress: Progress) -> Iterator[PairBlock]:
-    numbers = itertools.count()
-    places: dict[int, tuple[int, int, int, int]] = {}
+def _in_order(farm: Farm, plan: Iterator[Place]) -> Iterator[tuple[Place, PairBlock]]:
+    """The pairs of each place, in the order of the plan: what is covered grows column by column."""
+    numbered = enumerate(plan)
+    places: deque[tuple[int, Place]] = deque()
+    answers: dict[int, bytes] = {}
     while True:
-        fresh = {next(numbers): place for place in itertools.islice(plan, max(0, WINDOW - len(farm)))}
+        fresh = dict(itertools.islice(numbered, max(0, WINDOW - len(places))))
         if fresh:
-            places.update(fresh)
+            places.extend(fresh.items())
             farm.add({unit: pack(place) for unit, place in fresh.items()})
-        if not len(farm):
+        if not places:
             return
-        unit, answer = farm.next()
-        if isinstance(answer, Failure):
-            raise JobError(f"a part of the search failed on every worker that tried it: {answer.reason}")
-        _, (a, b, cosine) = unpack(answer)
-        farm.job.settle([unit])
-        if len(a):
-            yield PairBlock(a, b, cosine, np.zeros(len(a), np.bool_))
-        top, bottom, left, right = places.pop(unit)
-        progress.advance(comparisons(bottom - top) if top == left else (bottom - top) * (right - left))
+        first, place = places[0]
+        while first not in answers:
+            unit, answer = farm.next()
+            if isinstance(answer, Failure):
+                raise JobError(f"a part of the search failed on all who tried it: {answer.reason}")
+            answers[unit] = answer
+            farm.job.settle([unit])
+        places.popleft()
+        _, (a, b, cosine) = unpack(answers.pop(first))
+        yield place, PairBlock(a, b, cosine, np.zeros(len(a), np.bool_))
 
 
 def search_unit(job: Job, payload: bytes) -> tuple[bytes, dict[str, Any]]:

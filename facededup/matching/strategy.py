@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,7 +12,7 @@ from facededup.matching.approximate import BLOCK, Lists, RecallMeter, approximat
 from facededup.matching.device_join import join_on_devices
 from facededup.matching.hnsw import LINKS, SEARCH_EFFORT, hnsw_join
 from facededup.matching.parallel import usable_cores
-from facededup.matching.screen import SearchPlan, plan_search
+from facededup.matching.screen import Screen, SearchPlan, plan_search
 from facededup.matching.selfjoin import comparisons, self_join
 from facededup.matching.source import VectorSource
 from facededup.matching.tiles import TileSearch
@@ -30,6 +30,23 @@ USUAL_SECONDS = 6e-9
 """Of a comparison on one core, for searches too short to measure."""
 
 
+class Join(Protocol):
+    """An exact search such as `selfjoin.self_join`, which says what the arguments mean."""
+
+    def __call__(
+        self,
+        source: VectorSource,
+        cut: float,
+        *,
+        group: NDArray[np.int64],
+        since: int,
+        screen: Screen | None,
+        progress: Progress,
+        covered: Callable[[int], None],
+    ) -> Iterator[PairBlock]:
+        """The pairs, in an order that lets a search be continued from what is covered."""
+
+
 class PairSearch:
     """One search of all vectors, or of the last of them against all.
 
@@ -44,6 +61,7 @@ class PairSearch:
         progress: Receives the advance.
         searches: One for each GPU; they search exactly. Empty for the CPU.
         log: Where the search notes how far it is, and finds how far it was before it was interrupted.
+        join: Searches exactly in the place of `self_join`, on other machines say.
 
     Attributes:
         complete: Whether the search gives every pair.
@@ -64,6 +82,7 @@ class PairSearch:
         progress: Progress,
         searches: Sequence[TileSearch] = (),
         log: SearchLog | None = None,
+        join: Join | None = None,
     ) -> None:
         self._source = source
         self._cut = cut
@@ -72,6 +91,7 @@ class PairSearch:
         self._progress = progress
         self._log = log or _NoLog()
         self._searches = searches
+        self._join: Join = join or self_join
         if searches:
             self.complete, self.since = True, since
             self.facts: dict[str, Any] = {"device": "GPU"}
@@ -83,7 +103,9 @@ class PairSearch:
         expected = self._plan.seconds(work)
         # What is new is few: an approximate search of everything would cost more than comparing it exactly.
         method = index if index in ("ivf", "hnsw") and since == 0 else "flat"
-        if index == "auto" and self._log.state is not None:
+        if join is not None:
+            method = "flat"
+        elif index == "auto" and self._log.state is not None:
             method = "ivf" if "visits" in self._log.state else "flat"  # the plan, timed anew, might waver
         elif index == "auto" and expected > LONG_SEARCH:
             method = "ivf"
@@ -124,9 +146,10 @@ class PairSearch:
             self.facts |= {"engine": "faiss", "index": "IndexFlatIP"}
         else:
             self.facts |= {"engine": "numpy", "index": "screen", "axes": screen.axes.shape[1]}
-        self.facts["threads"] = usable_cores()
+        if self._join is self_join:
+            self.facts["threads"] = usable_cores()
         yield from self._found_before()
-        search = self_join(
+        search = self._join(
             self._source,
             self._cut,
             group=self._group,

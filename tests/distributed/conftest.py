@@ -9,7 +9,7 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from servers import Redis, worker
+from machines import Redis, worker
 
 
 @pytest.fixture(scope="session")

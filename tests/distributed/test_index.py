@@ -82,7 +82,7 @@ def test_names_that_are_no_text(pictures, store, broker, steady_worker):
 
 
 def test_a_worker_reads_nothing_outside_its_roots(pictures, store, tmp_path, broker):
-    from servers import worker
+    from machines import worker
 
     inside, outside = tmp_path / "inside", tmp_path / "outside"
     for folder in (inside, outside):
@@ -101,7 +101,7 @@ def test_a_worker_reads_nothing_outside_its_roots(pictures, store, tmp_path, bro
 
 
 def test_a_server_that_is_not_there_is_said_at_once(pictures, store):
-    from servers import free_port
+    from machines import free_port
 
     url = f"redis://:secret@127.0.0.1:{free_port()}/0"
     with pytest.raises(JobError, match="cannot be reached") as caught:
