@@ -20,6 +20,7 @@ from facededup.evaluation.curves import (
 from facededup.evaluation.folds import FOLDS, FoldAccuracy, fold_accuracy, ten_fold
 from facededup.evaluation.intervals import Interval, Rate, bootstrap_people, wilson
 from facededup.evaluation.labels import LabelledPairs
+from facededup.evaluation.poor import PoorFaces, measure_poor_faces
 from facededup.evaluation.sample import Sample
 from facededup.matching.clusters import average_linkage
 from facededup.matching.selfjoin import self_join
@@ -82,6 +83,8 @@ class Accuracy:
         points: At fixed false match rates, those that enough pairs support.
         curve: (cosine, FMR, FNMR), by rising cosine: ROC and DET.
         clusters: Cluster quality by rising threshold.
+        poor: What the faces of the worst quality carry, at a false match rate of 1e-4 where that is
+            supported, else at similarity 0.40.
     """
 
     images: int
@@ -95,6 +98,7 @@ class Accuracy:
     points: tuple[OperatingPoint, ...]
     curve: tuple[tuple[float, float, float], ...]
     clusters: tuple[ClusterQuality, ...] = ()
+    poor: tuple[PoorFaces, ...] = ()
 
 
 def measure(
@@ -131,6 +135,7 @@ def measure(
     ]
     points = _with_intervals(points, genuine, tail, images, floor)
     detected = len(sample.seen)
+    telling = next((cosine for asked, cosine in chosen if asked == 1e-4), cuts[0])
     accuracy = Accuracy(
         images=len(sample.paths),
         people=len(sample.people),
@@ -143,6 +148,7 @@ def measure(
         points=tuple(points[len(cuts) :]),
         curve=_dense(curve),
         clusters=cluster_sweep(sample, curve, operating_cosine, thresholds, max_pairs=max_pairs),
+        poor=measure_poor_faces(sample, curve, telling),
     )
     return accuracy, curve
 

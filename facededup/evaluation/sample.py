@@ -25,6 +25,7 @@ class Sample:
         person: int64 (n,), the person on each image, a place in `people`.
         row: int64 (n,), the row of an image in `vectors`, -1 for an image without a face.
         vectors: float32 (m, dimension), L2-normalised.
+        quality: float32 (m,), the score of each face, NaN where unknown.
     """
 
     paths: tuple[str, ...]
@@ -32,6 +33,7 @@ class Sample:
     person: Rows
     row: Rows
     vectors: Floats
+    quality: Floats
 
     @property
     def seen(self) -> Rows:
@@ -55,6 +57,7 @@ class Sample:
             person.astype(np.int64),
             self.row[images],
             self.vectors,
+            self.quality,
         )
 
 
@@ -79,6 +82,7 @@ def load_sample(snapshot: Snapshot, people: Mapping[str, str]) -> Sample:
         person.astype(np.int64),
         row,
         snapshot.embeddings(0, len(snapshot.faces)),
+        snapshot.faces.quality[:, 0],
     )
 
 

@@ -81,6 +81,9 @@ def evaluation_tables(result: EvaluateResult) -> list[Table]:
     ]
     if overall.clusters:
         tables.append(("Clusters", _CLUSTER_HEADINGS, _clusters(overall)))
+    if overall.poor:
+        title = f"What the poorest faces carry, at cosine {overall.poor[0].cosine:.4f}"
+        tables.append((title, _POOR_HEADINGS, _poor(overall)))
     if result.groups:
         tables.append(
             (
@@ -110,6 +113,34 @@ _CLUSTER_HEADINGS = (
     "recall",
     "F",
 )
+
+
+_POOR_HEADINGS = (
+    "worst faces",
+    "quality below",
+    "of pairs of one person",
+    "of those missed",
+    "of pairs of two people",
+    "of false matches",
+    "true match rate without",
+    "false match rate without",
+)
+
+
+def _poor(accuracy: Accuracy) -> list[tuple[str, ...]]:
+    return [
+        (
+            f"{part.share:.0%}",
+            f"{part.quality:.3f}",
+            f"{part.genuine_pairs:.1%}",
+            f"{part.false_non_matches:.1%}",
+            f"{part.impostor_pairs:.1%}",
+            f"{part.false_matches:.1%}",
+            f"{1 - part.fnmr_without:.4f}",
+            f"{part.fmr_without:.2e}",
+        )
+        for part in accuracy.poor
+    ]
 
 
 def _clusters(accuracy: Accuracy) -> list[tuple[str, ...]]:

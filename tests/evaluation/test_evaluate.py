@@ -195,5 +195,6 @@ def test_markdown_and_json_are_of_one_result(labelled, kept, tmp_path):
     result = facededup.evaluate(labelled, store=kept)
     write_markdown(result, str(tmp_path / "e.md"))
     headings = [line for line in (tmp_path / "e.md").read_text().splitlines() if line.startswith("#")]
-    assert headings[1:] == ["## Summary", "## Error rates (95% interval)", "## Clusters"]
+    assert headings[1:4] == ["## Summary", "## Error rates (95% interval)", "## Clusters"]
+    assert headings[4].startswith("## What the poorest faces carry, at cosine 0.93")
     assert list(evaluation_document(result))[:3] == ["schema", "source", "fingerprint"]

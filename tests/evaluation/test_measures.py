@@ -1,6 +1,7 @@
 """Error rates, intervals, folds and cluster agreement against definitions written out."""
 
 import itertools
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -16,6 +17,7 @@ from facededup.evaluation.curves import SUPPORT, curve_of, highest_impostors, sc
 from facededup.evaluation.folds import best_cut, draw_pairs, fold_accuracy, pair_scores, ten_fold
 from facededup.evaluation.intervals import bootstrap_people, wilson
 from facededup.evaluation.making import make_calibration
+from facededup.evaluation.poor import measure_poor_faces
 from facededup.evaluation.sample import Sample
 from facededup.progress import SilentProgress
 
@@ -31,6 +33,7 @@ def sample_of(vectors, person):
         person,
         np.arange(len(person)),
         vectors,
+        np.full(len(person), np.nan, np.float32),
     )
 
 
@@ -184,7 +187,7 @@ def test_images_without_a_face_lower_what_is_measured():
     whole = crowd(40, 4)
     row = whole.row.copy()
     row[::8] = -1
-    sample = Sample(whole.paths, whole.people, whole.person, row, whole.vectors)
+    sample = Sample(whole.paths, whole.people, whole.person, row, whole.vectors, whole.quality)
     assert np.isnan(pair_scores(sample, np.array([[0, 1], [1, 2]]))).tolist() == [True, False]
     full, _ = measure(whole, 0.4, SilentProgress())
     part, _ = measure(sample, 0.4, SilentProgress())
@@ -229,3 +232,23 @@ def test_few_images_give_few_figures_and_no_error(person):
     assert found.genuine_pairs + found.impostor_pairs == len(kept) * (len(kept) - 1) // 2
     assert fold_accuracy(sample) is None or found.folds.pairs >= 20
     assert make_calibration(found, curve, 0.4).operating_cosine == 0.4
+
+
+def test_what_poor_faces_carry_is_counted_pair_by_pair():
+    sample = replace(
+        crowd(50, 4, spread=1.2), quality=np.random.default_rng(3).random(200).astype(np.float32)
+    )
+    curve, _ = score_all(sample.embeddings(), sample.labels(), SilentProgress())
+    cut = 0.3
+    poor = measure_poor_faces(sample, curve, cut)[2]
+    assert poor.share == 0.1
+    a, b = np.triu_indices(200, 1)
+    cosine = np.einsum("ij,ij->i", sample.vectors[a], sample.vectors[b])
+    same, bad = sample.person[a] == sample.person[b], sample.quality < poor.quality
+    touched = bad[a] | bad[b]
+    assert bad.sum() == 20
+    assert poor.genuine_pairs == pytest.approx(touched[same].mean())
+    assert poor.false_non_matches == pytest.approx(touched[same & (cosine < cut)].mean())
+    assert poor.false_matches == pytest.approx(touched[~same & (cosine >= cut)].mean())
+    assert poor.fmr_without == pytest.approx((cosine >= cut)[~same & ~touched].mean())
+    assert measure_poor_faces(crowd(3, 3), curve, cut) == ()
