@@ -13,6 +13,7 @@ from facededup.copies import Copies
 from facededup.counting import count_faces, count_images
 from facededup.errors import SettingMismatchError, TooManyPairsError, UsageError
 from facededup.finding import StoredVectors
+from facededup.manifest import decode_tags
 from facededup.matching.screen import plan_search
 from facededup.matching.selfjoin import comparisons, self_join
 from facededup.matching.source import Stacked
@@ -94,6 +95,9 @@ def find_against(settings: Settings, base: str, metrics: Metrics, progress: Prog
             pairs=pairs[: settings.limit or None],
             unencoded=(),
             metrics=metrics,
+            tag_columns=tuple(
+                dict.fromkeys([*own.info.get("tag_columns", ()), *other.info.get("tag_columns", ())])
+            ),
         )
 
 
@@ -131,4 +135,7 @@ def _expanded(
 def _faces(snapshot: Snapshot, copies: Copies, row: int) -> list[FaceRef]:
     number = int(snapshot.faces.number[row])
     images = copies.listed_rows(int(snapshot.faces.image[row])).tolist()
-    return [FaceRef(os.fsdecode(snapshot.images.path[image]), number) for image in images]
+    table = snapshot.images
+    return [
+        FaceRef(os.fsdecode(table.path[image]), number, decode_tags(table.tags[image])) for image in images
+    ]

@@ -52,7 +52,7 @@ def index(
     """Finds images under some paths and puts the faces of new and changed ones into the store.
 
     Args:
-        paths: Files or folders.
+        paths: Files or folders; none for the images of the `manifest`.
         settings: Of the run; by default those of the environment.
         progress: Receives the advance of long steps.
         **options: Fields of `Settings`, e.g. `store="people.h5"`, `processes=4`; they go before `settings`.
@@ -61,7 +61,8 @@ def index(
         Counts, problems and timing. Images that failed are in it; they do not raise.
 
     Raises:
-        PathNotFoundError: A path does not exist; nothing was done.
+        PathNotFoundError: A path does not exist, or the manifest; nothing was done.
+        UsageError: The manifest cannot be read; the message names the line.
         SettingMismatchError: A given setting differs from the one the store was made with.
         StoreLockedError: Another process is writing to the store.
         StoreWriteError: The store cannot be written; all earlier commits are safe.

@@ -1,7 +1,8 @@
 """`export` and `import`: pairs and embeddings out as tables for other programs, embeddings in.
 
 The table of faces has a row a face of an image, copies included: `path`, `face`, `x`, `y`, `w`, `h`,
-`confidence`, `digest` (SHA-256 of the file, hexadecimal) and `embedding`; what made the embeddings goes along
+`confidence`, `digest` (SHA-256 of the file, hexadecimal), `tags` (a JSON object, where a manifest said
+something) and `embedding`; what made the embeddings goes along
 as JSON under `fingerprint` (not in CSV). The table of pairs has the columns of `find --csv` but for the
 cluster, all pairs of the store and in no order. What `import` reads is the table of faces.
 """
@@ -12,7 +13,7 @@ import csv
 import hashlib
 import json
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import chain
 from typing import Any
@@ -29,9 +30,11 @@ from facededup.errors import (
     UsageError,
 )
 from facededup.listing import Listing
+from facededup.manifest import decode_tags, encode_tags, tag_columns, tag_heading
 from facededup.settings import Settings
 from facededup.store.base import Batch, Content, Fingerprint, ImageRecord, Snapshot
 from facededup.store.opener import open_store
+from facededup.tagging import note_columns
 from facededup.types import Array, Box, Face, FileStat, Floats, Outcome
 
 FORMATS = ("parquet", "csv", "npz")
@@ -113,6 +116,7 @@ def import_faces(settings: Settings, path: str) -> tuple[int, int]:
             some = images[start : start + BATCH_IMAGES]
             contents = {content.digest: content for _, content in some}
             writer.commit(Batch(images=tuple(i for i, _ in some), contents=tuple(contents.values())))
+        note_columns(writer, tag_columns(image.tags for image, _ in images))
     return len(images), len(columns["embedding"])
 
 
@@ -122,6 +126,7 @@ def _pairs(snapshot: Snapshot) -> Iterator[Columns]:
         raise UsageError("the store has no findings to export: run `facededup find` first")
     listing = Listing(snapshot, findings, float(findings.meta["operating_cosine"]))
     paths = np.array([os.fsdecode(path) for path in listing.images.path], np.object_)
+    columns = snapshot.info.get("tag_columns", [])
     for image_a, number_a, image_b, number_b, cosine, new in chain([_NO_PAIRS], listing.all_pairs()):
         yield {
             "a_path": paths[image_a],
@@ -131,13 +136,25 @@ def _pairs(snapshot: Snapshot) -> Iterator[Columns]:
             "similarity": listing.similarities(cosine),
             "cosine": cosine,
             "new": new,
+            **_said(listing, columns, image_a, image_b),
         }
+
+
+def _said(listing: Listing, columns: Sequence[str], image_a: Array, image_b: Array) -> Columns:
+    """What manifests say of either image of some pairs."""
+    said = {}
+    for side, images in (("a", image_a), ("b", image_b)) if columns else ():
+        tags = [listing.tags(row) for row in images.tolist()]
+        for name in columns:
+            said[tag_heading(side, name)] = np.array([some.get(name, "") for some in tags], np.object_)
+    return said
 
 
 def _faces(snapshot: Snapshot) -> Iterator[Columns]:
     images, faces = snapshot.images, snapshot.faces
     copies = Copies(images, faces)
     paths = np.array([os.fsdecode(path) for path in images.path], np.object_)
+    tagged = bool(snapshot.info.get("tag_columns"))
     for start in range(0, max(1, len(faces)), BLOCK):
         stop = min(start + BLOCK, len(faces))
         rows = [copies.rows(image) for image in faces.image[start:stop].tolist()]
@@ -149,6 +166,9 @@ def _faces(snapshot: Snapshot) -> Iterator[Columns]:
             **{name: faces.box[face, place] for place, name in enumerate("xywh")},
             "confidence": faces.confidence[face],
             "digest": np.array([images.digest[row].tobytes().hex() for row in image.tolist()], np.object_),
+            **(
+                {"tags": np.array([images.tags[row] for row in image.tolist()], np.object_)} if tagged else {}
+            ),
             "embedding": snapshot.embeddings(start, stop)[face - start],
         }
 
@@ -316,6 +336,7 @@ def _images(columns: Columns) -> list[tuple[ImageRecord, Content]]:
             stat=FileStat(0, 0, 0, 0),
             digest=digest,
             outcome=Outcome.OK,
+            tags=_tags(columns, rows[0]),
         )
         images.append((record, Content(digest, faces, vectors)))
     return images
@@ -339,6 +360,16 @@ def _digest(columns: Columns, rows: list[int], path: bytes, vectors: Floats) -> 
             raise UsageError("a `digest` must be the SHA-256 of the file in hexadecimal digits")
         return given
     return hashlib.sha256(path + b"\0" + vectors.tobytes()).digest()
+
+
+def _tags(columns: Columns, row: int) -> str:
+    if "tags" not in columns:
+        return ""
+    text = os.fsdecode(_as_bytes(columns["tags"][row]))
+    try:
+        return encode_tags(decode_tags(text))
+    except (ValueError, AttributeError) as exc:
+        raise UsageError(f"`tags` must be JSON objects of texts, not {text[:100]!r}") from exc
 
 
 def _face(columns: Columns, row: int) -> Face:

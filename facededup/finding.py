@@ -17,7 +17,7 @@ from facededup.calibration import choose_cut, compared_pairs, store_calibration
 from facededup.copies import Copies
 from facededup.counting import count_faces, count_images
 from facededup.errors import StoreNotFoundError, TooManyPairsError, UsageError
-from facededup.groups import image_groups
+from facededup.groups import chosen_grouping, image_groups
 from facededup.listing import CHUNK, Listing
 from facededup.matching import gpu
 from facededup.matching.clusters import average_linkage
@@ -145,7 +145,8 @@ class _Search:
         self.fit = fit_faces(self.snapshot, settings.min_quality)
         self.choice = choose_cut(settings, self.calibration, compared_pairs(self._group[self.fit]))
         self.cut = self.choice.cosine
-        self.groups = image_groups(self.snapshot.images, settings.group_by)
+        self.group_by = chosen_grouping(self.snapshot.images, settings.group_by)
+        self.groups = image_groups(self.snapshot.images, self.group_by)
         self.total = 0
         self.unfit_pairs = 0
         self.complete = True
@@ -421,9 +422,9 @@ class _Search:
             "complete": self.complete,
             "search": self.facts,
             "clustering": self.settings.clustering,
-            "group_by": self.settings.group_by,
             "min_quality": self.settings.min_quality,
             "unfit_pairs": self.unfit_pairs,
+            "group_by": self.group_by,
             "known_images": self._known_images(),
             "next_image_id": self.snapshot.next_image_id,
             "next_face_id": int(self.snapshot.faces.id.max(initial=-1)) + 1,
@@ -473,4 +474,6 @@ def _result(snapshot: Snapshot, location: str, settings: Settings, metrics: Metr
         pairs=listing.pairs(settings.limit),
         unencoded=listing.unencoded(settings.limit),
         metrics=metrics,
+        group_by=meta.get("group_by"),
+        tag_columns=tuple(snapshot.info.get("tag_columns", ())),
     )

@@ -13,11 +13,35 @@ import numpy as np
 from numpy.typing import NDArray
 
 from facededup.errors import UsageError
+from facededup.manifest import GROUP, decode_tags, tag_columns
 from facededup.store.base import ImageTable
 
 PARENT = "parent"
+NONE = "none"
+COLUMN = "column:"
 
 Rows = NDArray[np.int64]
+
+
+def chosen_grouping(images: ImageTable, group_by: str | None) -> str | None:
+    """What groups the images: what is given, else the column `group` of a manifest, else nothing.
+
+    Args:
+        images: All images.
+        group_by: As `image_groups` takes it, or `none`: nothing, also where a manifest has groups.
+
+    Raises:
+        UsageError: No image has the column.
+    """
+    if group_by is None:
+        named = any(f'"{GROUP}":' in tags and GROUP in decode_tags(tags) for tags in images.tags)
+        return COLUMN + GROUP if named else None
+    if group_by.startswith(COLUMN):
+        known = tag_columns(images.tags)
+        if images.tags and (column := group_by.removeprefix(COLUMN)) not in known:
+            listed = ", ".join(known) or "none: `index --manifest` brings them"
+            raise UsageError(f"--group-by: no image has a column {column!r}; the columns known are {listed}")
+    return None if group_by == NONE else group_by
 
 
 def image_groups(images: ImageTable, group_by: str | None) -> Rows | None:
@@ -25,8 +49,9 @@ def image_groups(images: ImageTable, group_by: str | None) -> Rows | None:
 
     Args:
         images: All images.
-        group_by: `parent` for the folder an image is in, else a regular expression searched for in its path:
-            its first group, or all it matches. An image without a match is a group of its own.
+        group_by: `parent` for the folder an image is in, `column:NAME` for what a manifest's column says of
+            it, else a regular expression searched for in its path: its first group, or all it matches. An
+            image without a match, or without the column, is a group of its own.
 
     Returns:
         int64 (n,), equal numbers for one group; None where nothing groups them.
@@ -38,6 +63,8 @@ def image_groups(images: ImageTable, group_by: str | None) -> Rows | None:
         return None
     if group_by == PARENT:
         names = [os.path.dirname(path) for path in images.path]
+    elif group_by.startswith(COLUMN):
+        names = _said(images, group_by.removeprefix(COLUMN))
     else:
         pattern = compiled(group_by)
         names = [_named(pattern, path) for path in images.path]
@@ -59,9 +86,22 @@ def compiled(group_by: str) -> re.Pattern[str]:
         ) from exc
 
 
+def _said(images: ImageTable, column: str) -> list[bytes]:
+    """What a manifest's column says of each image."""
+    said = [decode_tags(tags).get(column) for tags in images.tags]
+    return [
+        _alone(path) if value is None else b"group\0" + value.encode("utf-8", "surrogateescape")
+        for path, value in zip(images.path, said, strict=True)
+    ]
+
+
+def _alone(path: bytes) -> bytes:
+    return b"alone\0" + path  # no path has a zero byte, so this is no name of a group
+
+
 def _named(pattern: re.Pattern[str], path: bytes) -> bytes:
     found = pattern.search(os.fsdecode(path))
     if found is None:
-        return b"alone\0" + path  # no path has a zero byte, so this is no name of a group
+        return _alone(path)
     name = found.group(1) if pattern.groups else found.group()
     return b"group\0" + os.fsencode(name or "")

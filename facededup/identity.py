@@ -84,6 +84,15 @@ class KnownImages:
     def __contains__(self, path: bytes) -> bool:
         return path in self._row_of
 
+    def tags(self, path: bytes) -> str:
+        """What a manifest said before of the image at a path, "" for nothing or no such image."""
+        row = self._row_of.get(path)
+        return "" if row is None else self._table.tags[row]
+
+    def record(self, path: bytes) -> ImageRecord:
+        """The image at a path, which is known, as it would go into the store again."""
+        return self._table.record(self._row_of[path])
+
     def has(self, digest: bytes) -> bool:
         """Whether the content is known, from before or from this run."""
         return digest in self._added or self._find_holders(digest) is not None

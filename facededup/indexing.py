@@ -10,7 +10,7 @@ import time
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import partial
 
@@ -18,8 +18,10 @@ from facededup.counting import count_faces, count_images
 from facededup.errors import JobError
 from facededup.executor import Executor, LocalExecutor, OpenExecutor, Result, Work, open_local_encoder
 from facededup.identity import KnownImages, Relation, Twin
+from facededup.images.listed import ListedImages
 from facededup.images.walk import FoundFile, ImageWalk, find_images, find_mount
 from facededup.interrupt import StopRequest
+from facededup.manifest import Manifest, read_manifest
 from facededup.metrics import Metrics
 from facededup.models.catalog import DEFAULT_MODEL
 from facededup.progress import Progress
@@ -28,6 +30,7 @@ from facededup.results import IndexResult
 from facededup.settings import Settings
 from facededup.store.base import Batch, Content, Fingerprint, ImageRecord, Store, Writer
 from facededup.store.opener import open_store
+from facededup.tagging import ManifestUse
 from facededup.types import FileStat, Floats, Outcome, Unencoded
 from facededup.workers.pool import Failure
 from facededup.workers.steps import Analysis, ImageTask
@@ -49,7 +52,7 @@ def index_images(
     """Brings a store up to date with the images under some paths.
 
     Args:
-        paths: Files or folders.
+        paths: Files or folders; none for the images that the manifest lists.
         settings: Of the run.
         metrics: Receives the timing.
         progress: Receives the advance.
@@ -61,7 +64,12 @@ def index_images(
         StoreLockedError: Another process is writing to the store.
         StoreWriteError: The store cannot be written; all earlier commits are safe.
     """
-    walk = find_images(paths, follow_symlinks=settings.follow_symlinks)
+    manifest = None if settings.manifest is None else read_manifest(settings.manifest)
+    walk: ImageWalk | ListedImages
+    if paths or manifest is None:
+        walk = find_images(paths, follow_symlinks=settings.follow_symlinks)
+    else:
+        walk = ListedImages(list(map(os.fsdecode, manifest.tags)))
     store = open_store(settings.store)
     existing = None
     if store.exists():
@@ -76,7 +84,7 @@ def index_images(
         encoder = open_local_encoder(fingerprint, settings) if early else None
         open_executor = partial(LocalExecutor, encoder=encoder)
     with store.writer(fingerprint, reset=settings.reset) as writer:
-        run = _Run(writer, fingerprint, store.location, metrics, settings)
+        run = _Run(writer, fingerprint, store.location, metrics, settings, manifest=manifest)
         run.execute(walk, progress, open_executor)
         writer.record({"last_run": run.summary()})
         closing = time.perf_counter()
@@ -120,6 +128,8 @@ class _Run:
         location: str,
         metrics: Metrics,
         settings: Settings,
+        *,
+        manifest: Manifest | None,
     ) -> None:
         self.writer = writer
         self.fingerprint = fingerprint
@@ -127,6 +137,7 @@ class _Run:
         self.metrics = metrics
         self.settings = settings
         self.known = KnownImages(writer.snapshot.images)
+        self.manifest = None if manifest is None else ManifestUse(manifest, writer, self.known)
         self.tally = _Tally()
         self.interrupted = False
         self._mounts: dict[str, bytes] = {}
@@ -135,9 +146,14 @@ class _Run:
         self._ready: list[tuple[_Pending, Floats]] = []
         self._committed_at = time.monotonic()
 
-    def execute(self, walk: ImageWalk, progress: Progress, open_executor: OpenExecutor) -> None:
+    def execute(
+        self, walk: ImageWalk | ListedImages, progress: Progress, open_executor: OpenExecutor
+    ) -> None:
         """Everything from the walk to the last commit."""
         tasks = self._scan(walk, progress)
+        if self.manifest is not None:
+            with self.metrics.timed("store"):
+                self.manifest.apply()
         if not tasks:
             return
         progress.start("index", len(tasks))
@@ -184,12 +200,14 @@ class _Run:
             "versions": dict(self.metrics.versions),
         }
 
-    def _scan(self, walk: ImageWalk, progress: Progress) -> list[ImageTask]:
+    def _scan(self, walk: ImageWalk | ListedImages, progress: Progress) -> list[ImageTask]:
         progress.start("scan", None)
         tasks = []
         with self.metrics.timed("scan") as stage:
             for file in walk:
                 self.tally.found += 1
+                if self.manifest is not None:
+                    self.manifest.note(os.fsencode(file.path))
                 if not self.settings.rehash and self.known.is_settled(os.fsencode(file.path), file.stat):
                     self.tally.unchanged += 1
                 else:
@@ -284,10 +302,14 @@ class _Run:
                 height=twin.height,
                 phash=twin.phash,
             ),
+            twin.old_path,
         )
 
-    def _put(self, task: ImageTask, record: ImageRecord) -> None:
-        self._gathering.images.append(record)
+    def _put(self, task: ImageTask, record: ImageRecord, old_path: bytes = b"") -> None:
+        """Into the batch; an image keeps its tags, also when it moves, unless a manifest says others."""
+        said = None if self.manifest is None else self.manifest.said(record.path)
+        kept = self.known.tags(old_path or record.path) if said is None else said
+        self._gathering.images.append(replace(record, tags=kept) if kept else record)
         self.tally.outcomes[record.outcome] += 1
         if record.outcome is not Outcome.OK and len(self.tally.problems) < MAX_PROBLEMS:
             self.tally.problems.append(Unencoded(task.path, record.outcome, record.reason))
@@ -356,7 +378,7 @@ def _task(file: FoundFile) -> ImageTask:
     return ImageTask(file.path, file.root)
 
 
-def _result(run: _Run, walk: ImageWalk, store: Store, fingerprint: Fingerprint) -> IndexResult:
+def _result(run: _Run, walk: ImageWalk | ListedImages, store: Store, fingerprint: Fingerprint) -> IndexResult:
     tally, metrics = run.tally, run.metrics
     metrics.images, metrics.faces = tally.read, tally.embedded
     with store.snapshot() as snapshot:
@@ -379,6 +401,7 @@ def _result(run: _Run, walk: ImageWalk, store: Store, fingerprint: Fingerprint) 
         unreadable=tuple(walk.unreadable),
         links_skipped=walk.links_skipped,
         interrupted=run.interrupted,
+        manifest=None if run.manifest is None else run.manifest.counts(),
         counts=counts,
         faces=faces,
         metrics=metrics,

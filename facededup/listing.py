@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from facededup.copies import Copies
 from facededup.groups import image_groups
+from facededup.manifest import decode_tags
 from facededup.models.scores import similarity
 from facededup.store.base import ClusterTable, FaceTable, Findings, ImageTable, PairBlock, Snapshot
 from facededup.types import Box, Cluster, ClusterFace, FaceRef, Outcome, Pair, Unencoded
@@ -76,10 +77,15 @@ class Listing:
         """An image's path."""
         return os.fsdecode(self.images.path[row])
 
+    def tags(self, row: int) -> dict[str, str]:
+        """What a manifest said of an image."""
+        return decode_tags(self.images.tags[row])
+
     def face_ref(self, face_id: int) -> FaceRef:
         """A face by its id, in the first image that has it."""
         row = int(np.searchsorted(self.faces.id, face_id))
-        return FaceRef(self.path(int(self.faces.image[row])), int(self.faces.number[row]))
+        image = int(self.faces.image[row])
+        return FaceRef(self.path(image), int(self.faces.number[row]), self.tags(image))
 
     def similarities(self, cosines: NDArray[np.float64]) -> NDArray[np.float64]:
         """On the calibrated scale, all at once."""
@@ -139,7 +145,8 @@ class Listing:
         rows = rows[np.argsort(self.rank[rows])][: limit or None]
         outcome, reason = self.images.outcome, self.images.reason
         return tuple(
-            Unencoded(self.path(row), Outcome(int(outcome[row])), reason[row]) for row in rows.tolist()
+            Unencoded(self.path(row), Outcome(int(outcome[row])), reason[row], self.tags(row))
+            for row in rows.tolist()
         )
 
     def _image(self, face_ids: Rows) -> Rows:
@@ -279,11 +286,11 @@ class PairList(LazySequence[Pair]):
         image_a, number_a, image_b, number_b, cosine, new = (
             column[position].item() for column in self.columns
         )
-        path = self._listing.path
+        listing = self._listing
         return Pair(
-            a=FaceRef(path(image_a), number_a),
-            b=FaceRef(path(image_b), number_b),
-            similarity=self._listing.similarity(cosine),
+            a=FaceRef(listing.path(image_a), number_a, listing.tags(image_a)),
+            b=FaceRef(listing.path(image_b), number_b, listing.tags(image_b)),
+            similarity=listing.similarity(cosine),
             cosine=cosine,
             new=new,
         )
@@ -333,7 +340,10 @@ class ClusterList(LazySequence[Cluster]):
             size=len(found),
             min_similarity=listing.similarity(float(table.min_cosine[number])),
             new=bool(table.new[number]),
-            faces=tuple(ClusterFace(listing.path(image), face, box) for _, face, image, box in found),
+            faces=tuple(
+                ClusterFace(listing.path(image), face, box, listing.tags(image))
+                for _, face, image, box in found
+            ),
             mean_similarity=None
             if table.mean_cosine is None
             else listing.similarity(float(table.mean_cosine[number])),

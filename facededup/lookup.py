@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from facededup.calibration import choose_calibration, store_calibration
 from facededup.copies import Copies
 from facededup.errors import JobError, PathNotFoundError
+from facededup.manifest import decode_tags
 from facededup.matching.flat import exact_cosine, nearest
 from facededup.metrics import Metrics
 from facededup.models.scores import cosine_cut, similarity
@@ -200,5 +201,7 @@ def _matches(
     faces, images = snapshot.faces, snapshot.images
     for row, cosine in zip(rows.tolist(), cosines.tolist(), strict=True):
         for image in copies.rows(int(faces.image[row])).tolist():
-            face = FaceRef(os.fsdecode(images.path[image]), int(faces.number[row]))
+            face = FaceRef(
+                os.fsdecode(images.path[image]), int(faces.number[row]), decode_tags(images.tags[image])
+            )
             yield face, Box(*faces.box[row].tolist()), cosine

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import numpy as np
@@ -17,7 +18,7 @@ from facededup.images.walk import find_mount
 from facededup.results import ForgetResult, MoveResult, PackResult, VerifyResult
 from facededup.store.base import Batch, ImageRecord, ImageTable, Snapshot, Store
 from facededup.store.opener import open_store
-from facededup.types import FileStat, Outcome
+from facededup.types import FileStat
 
 _SECONDS_A_DAY = 86_400
 _BATCH_IMAGES = 1 << 16
@@ -175,26 +176,18 @@ def _rename(
         root = _moved(os.fsdecode(images.roots[images.root[row]][0]), old, new)
         if root not in mounts:
             mounts[root] = os.fsencode(find_mount(root))
-        known = _known_stat(images, row)
-        found = _stat(path)
+        record = images.record(row)
+        known, found = record.stat, _stat(path)
         is_same = found is not None and (found.size, found.mtime_ns) == (known.size, known.mtime_ns)
         unchanged += is_same
         moved.append((images.path[row], os.fsencode(path)))
         records.append(
-            ImageRecord(
+            replace(
+                record,
                 path=os.fsencode(path),
                 root=os.fsencode(root),
                 mount=mounts[root],
                 stat=found if found is not None and is_same else known,
-                digest=images.digest[row].tobytes() if images.digest[row].any() else b"",
-                outcome=Outcome(int(images.outcome[row])),
-                reason=images.reason[row],
-                retry=bool(images.retry[row]),
-                unresolved=bool(images.unresolved[row]),
-                width=int(images.width[row]),
-                height=int(images.height[row]),
-                phash=int(images.phash[row]),
-                tags=images.tags[row],
             )
         )
     return tuple(moved), tuple(records), unchanged
@@ -204,12 +197,6 @@ def _moved(path: str, old: str, new: str) -> str:
     """A path at or below `old` as one below `new`; `new` itself for a root above `old`."""
     inside = os.path.relpath(path, old)
     return new if inside == "." or inside.split(os.sep)[0] == ".." else os.path.join(new, inside)
-
-
-def _known_stat(images: ImageTable, row: int) -> FileStat:
-    return FileStat(
-        int(images.size[row]), int(images.mtime_ns[row]), int(images.ctime_ns[row]), int(images.inode[row])
-    )
 
 
 def _stat(path: str) -> FileStat | None:

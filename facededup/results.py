@@ -22,6 +22,23 @@ class ImageCounts:
     failed: int
 
 
+@dataclass(frozen=True, slots=True)
+class ManifestCounts:
+    """What came of a manifest.
+
+    Attributes:
+        images: It names.
+        changed: Of these, images that the store had before and that have other tags now.
+        unknown: Of these, files that were neither found in this run nor in the store before.
+        unknown_paths: The first 1,000 of them.
+    """
+
+    images: int
+    changed: int
+    unknown: int
+    unknown_paths: tuple[str, ...]
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class IndexResult:
     """What one `index` did.
@@ -44,6 +61,7 @@ class IndexResult:
         unreadable: Folders, links and special files that could not be looked at, with the reason.
         links_skipped: Links inside the given folders that were not followed.
         interrupted: True if the user stopped it; the work so far is kept.
+        manifest: What came of the manifest, None where none was given.
         counts: Of the whole store, afterwards.
         faces: Faces of the whole store, copies' faces included.
         metrics: Timing.
@@ -69,6 +87,7 @@ class IndexResult:
     counts: ImageCounts
     faces: int
     metrics: Metrics
+    manifest: ManifestCounts | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,6 +116,8 @@ class FindResult:
         pairs: By falling similarity, then path.
         unencoded: Images without an embedding, by path.
         metrics: Timing.
+        group_by: What grouped the images, as `--group-by` says it; None where nothing did.
+        tag_columns: Names of what manifests say of images; the tags of each are with its faces.
     """
 
     store: str
@@ -119,6 +140,8 @@ class FindResult:
     pairs: Sequence[Pair]
     unencoded: tuple[Unencoded, ...]
     metrics: Metrics
+    group_by: str | None = None
+    tag_columns: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

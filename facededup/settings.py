@@ -57,8 +57,10 @@ class Settings:
         exact: Search exactly however long it takes; the same as index `flat`.
         recall: Part of the pairs an approximate search is tuned to find.
         clustering: `average` (linkage), `components` or `chinese-whispers`.
-        group_by: `parent`, or a regular expression that finds a person's id in a path: images of one person,
-            which are no duplicates of each other.
+        manifest: Path of a CSV file that says what is known of each image, `-` for standard input.
+        group_by: `parent`, `column:NAME` of the manifest, or a regular expression that finds a person's id in
+            a path: images of one person, which are no duplicates of each other. None takes the manifest's
+            column `group` where there is one, `none` does not.
         against: Location of another store: `find` compares with its faces instead of the store's own.
         max_pairs: `find` stops before it stores more pairs than this.
         limit: How many pairs and clusters are listed; 0 for all.
@@ -99,6 +101,7 @@ class Settings:
     exact: bool = False
     recall: float = 0.999
     clustering: str = "average"
+    manifest: str | None = None
     group_by: str | None = None
     against: str | None = None
     max_pairs: int = 50_000_000

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any
 
@@ -83,10 +84,17 @@ class FileStat:
 
 @dataclass(frozen=True, slots=True)
 class FaceRef:
-    """A face of an image: the image's path (str as `os.fsdecode` gives it) and the face's number in it."""
+    """A face of an image.
+
+    Attributes:
+        path: The image's, str as `os.fsdecode` gives it.
+        face: The face's number in it.
+        tags: What a manifest said of the image.
+    """
 
     path: str
     face: int
+    tags: Mapping[str, str] = field(default_factory=dict, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,11 +110,12 @@ class Pair:
 
 @dataclass(frozen=True, slots=True)
 class ClusterFace:
-    """A member of a cluster."""
+    """A member of a cluster. `tags`: what a manifest said of the image."""
 
     path: str
     face: int
     box: Box
+    tags: Mapping[str, str] = field(default_factory=dict, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,8 +202,9 @@ class Match:
 
 @dataclass(frozen=True, slots=True)
 class Unencoded:
-    """An image without an embedding, and why."""
+    """An image without an embedding, and why. `tags`: what a manifest said of it."""
 
     path: str
     outcome: Outcome
     reason: str
+    tags: Mapping[str, str] = field(default_factory=dict, compare=False)

@@ -18,6 +18,7 @@ from facededup.cli.options import (
     GpuSearchOptions,
     JsonOptions,
     LimitOptions,
+    ManifestOptions,
     MetricsOptions,
     QueuedIndexOptions,
     QueueOptions,
@@ -39,10 +40,23 @@ if TYPE_CHECKING:
     from facededup.results import FindResult, IndexResult
 
 Paths = Annotated[
-    list[str], typer.Argument(metavar="PATH", help="Folders, searched to the bottom, and image files.")
+    list[str] | None,
+    typer.Argument(
+        metavar="PATH",
+        help="Folders, searched to the bottom, and image files. None: the images that --manifest lists.",
+        show_default=False,
+    ),
 ]
 
-_INDEXING = (StoreOptions, EncoderOptions, ReadingOptions, DeviceOptions, EngineOptions, WorkerOptions)
+_INDEXING = (
+    StoreOptions,
+    EncoderOptions,
+    ReadingOptions,
+    ManifestOptions,
+    DeviceOptions,
+    EngineOptions,
+    WorkerOptions,
+)
 _FINDING = (SearchOptions, LimitOptions, GpuSearchOptions, JsonOptions, CsvOptions, ReportOptions)
 
 
@@ -57,13 +71,14 @@ Roots = Annotated[
 
 
 @takes(*_INDEXING, QueuedIndexOptions, ResetIndexOptions, MetricsOptions)
-def index(request: Request, paths: Paths, *, root: Roots = None) -> None:
+def index(request: Request, paths: Paths = None, *, root: Roots = None) -> None:
     """Find images and store the faces of the new ones.
 
     Changed images are read again, moved ones keep their embedding, and the rest is left alone. Images that
     cannot be used are listed with the reason; they do not stop the job. An interrupted run continues where
     it stopped.
     """
+    _refuse_nothing(request, paths)
     _warm_up_workers()
     from facededup import api
 
@@ -75,7 +90,7 @@ def index(request: Request, paths: Paths, *, root: Roots = None) -> None:
         request.out.print(
             f"moved  {moved.images:,} images to their new paths ({moved.unchanged:,} look unchanged)"
         )
-    result = api.index(paths, settings=request.settings, progress=request.progress)
+    result = api.index(paths or [], settings=request.settings, progress=request.progress)
     write_metrics(request, result.metrics)
     show_index(request, result)
 
@@ -97,21 +112,27 @@ def find(request: Request) -> None:
 
 
 @takes(*_INDEXING, *_FINDING, QueuedIndexOptions, ResetIndexOptions, MetricsOptions)
-def run(request: Request, paths: Paths) -> None:
+def run(request: Request, paths: Paths = None) -> None:
     """Index, then find, in one go.
 
     Embeds what is new under the given paths and searches the whole store for faces of the same person.
     """
+    _refuse_nothing(request, paths)
     _warm_up_workers()
     from facededup import api
 
-    indexed = api.index(paths, settings=request.settings, progress=request.progress)
+    indexed = api.index(paths or [], settings=request.settings, progress=request.progress)
     show_index(request, indexed)
     request.out.print()
     # A reset emptied the store and its findings already.
     with _continued_later():
         found = api.find(settings=replace(request.settings, reset=False), progress=request.progress)
     show_findings(request, replace(found, metrics=_together(indexed.metrics, found.metrics)))
+
+
+def _refuse_nothing(request: Request, paths: list[str] | None) -> None:
+    if not paths and request.settings.manifest is None:
+        raise UsageError("there is nothing to index: give a PATH, or --manifest with a list of images")
 
 
 def _warm_up_workers() -> None:

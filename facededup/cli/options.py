@@ -270,6 +270,22 @@ class QueuedIndexOptions(QueueOptions):
     ] = None
 
 
+class ManifestOptions:
+    """What is known of the images."""
+
+    manifest: Annotated[
+        str | None,
+        typer.Option(
+            "--manifest",
+            metavar="FILE.csv",
+            help="A table of what is known of each image, with a heading: path, and as you like id, group "
+            "and others, which go along to all outputs. Without PATH its images are indexed; - is standard "
+            "input.",
+            rich_help_panel=_READING,
+        ),
+    ] = None
+
+
 class ResetIndexOptions:
     """Starting the store anew."""
 
@@ -389,9 +405,10 @@ class SearchOptions:
         str | None,
         typer.Option(
             "--group-by",
-            metavar="REGEX|parent",
-            help="Images known to be of one person, not to be reported: those in one folder (parent), or "
-            "with the same match of a regular expression in their paths (its first group).",
+            metavar="REGEX|parent|column:NAME|none",
+            help="Images known to be of one person, not to be reported: those in one folder (parent), with "
+            "the same value in a column of the manifest, or with the same match of a regular expression in "
+            "their paths (its first group). Default: the manifest's column group, where it has one.",
             rich_help_panel=_SEARCH,
         ),
     ] = None

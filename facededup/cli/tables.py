@@ -21,6 +21,7 @@ from facededup.results import (
     FindResult,
     ImageCounts,
     IndexResult,
+    ManifestCounts,
     SearchResult,
     StoreStatus,
 )
@@ -52,6 +53,8 @@ def print_index(out: Console, result: IndexResult, *, verbose: bool = False) -> 
         if amount:
             summary.add_row(f"  {label}", f"{amount:,} ({remark})")
     summary.add_row("  read", f"{result.read:,}{_rate(metrics) if result.read else ''}")
+    if result.manifest is not None:
+        summary.add_row("manifest", _manifest(result.manifest))
     if result.links_skipped:
         summary.add_row("links skipped", f"{result.links_skipped:,} (--follow-symlinks follows them)")
     if result.read:
@@ -69,6 +72,8 @@ def print_index(out: Console, result: IndexResult, *, verbose: bool = False) -> 
 
 
 def _print_problems(out: Console, result: IndexResult, most: int) -> None:
+    for path in result.manifest.unknown_paths[: most or None] if result.manifest else ():
+        out.print(Text(f"in the manifest, and no image here: {shown(path)}"), soft_wrap=True)
     for path, reason in result.unreadable:
         out.print(Text(f"not read: {shown(path)}: {shown(reason)}"), soft_wrap=True)
     problems = result.problems[:most]
@@ -83,6 +88,12 @@ def _print_problems(out: Console, result: IndexResult, most: int) -> None:
     rest = result.no_face + result.multiple_faces + result.failed - len(problems)
     if rest > 0:
         out.print(Text(f"and {rest:,} more; `facededup find --json FILE` lists all"))
+
+
+def _manifest(counts: ManifestCounts) -> str:
+    changed = f", {counts.changed:,} of the store's updated" if counts.changed else ""
+    unknown = f", {counts.unknown:,} not among the images" if counts.unknown else ""
+    return f"{_count(counts.images, 'image')} named{changed}{unknown}"
 
 
 def print_findings(out: Console, notes: Console, result: FindResult) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 
+from facededup.manifest import tag_heading
 from facededup.report.files import writing
 from facededup.results import FindResult
 
@@ -14,7 +15,8 @@ def write_pairs(result: FindResult, path: str) -> None:
     """Writes the listed pairs, in their order.
 
     The columns are `COLUMNS`: path and face number of both faces, the two scores with all their digits,
-    `new` as true or false, and the id of the listed cluster that holds both faces, empty where none does.
+    `new` as true or false, and the id of the listed cluster that holds both faces, empty where none does;
+    then what manifests say of either image, `a_id`, `a_group` and so on before `b_id`, `b_group`.
     File names go out byte for byte; a line break in one is quoted.
 
     Args:
@@ -29,7 +31,8 @@ def write_pairs(result: FindResult, path: str) -> None:
     }
     with writing(path) as file:
         table = csv.writer(file, lineterminator="\n")
-        table.writerow(COLUMNS)
+        headings = [tag_heading(side, name) for side in "ab" for name in result.tag_columns]
+        table.writerow((*COLUMNS, *headings))
         for pair in result.pairs:
             cluster = cluster_of.get((pair.a.path, pair.a.face))
             other = cluster_of.get((pair.b.path, pair.b.face))
@@ -43,5 +46,6 @@ def write_pairs(result: FindResult, path: str) -> None:
                     pair.cosine,
                     "true" if pair.new else "false",
                     cluster if cluster == other else None,
+                    *(face.tags.get(name) for face in (pair.a, pair.b) for name in result.tag_columns),
                 )
             )

@@ -69,6 +69,7 @@ def _findings(result: FindResult, listed: Callable[[Iterable[dict[str, Any]]], A
         "pairs_total": result.pairs_total,
         "pairs": listed(map(_pair, result.pairs)),
         "unencoded": listed(map(_unencoded, result.unencoded)),
+        "group_by": result.group_by,
         "metrics": result.metrics.to_dict(),
     }
 
@@ -236,7 +237,12 @@ def _box(box: Box) -> list[int]:
 
 
 def _face(face: FaceRef) -> dict[str, Any]:
-    return {"path": face.path, "face": face.face}
+    return {"path": face.path, "face": face.face, **_tags(face.tags)}
+
+
+def _tags(tags: Mapping[str, str]) -> dict[str, Any]:
+    """A field of its own where a manifest said something of the image."""
+    return {"tags": dict(tags)} if tags else {}
 
 
 def _pair(pair: Pair) -> dict[str, Any]:
@@ -256,7 +262,8 @@ def _cluster(cluster: Cluster) -> dict[str, Any]:
         "min_similarity": cluster.min_similarity,
         "new": cluster.new,
         "faces": [
-            {"path": member.path, "face": member.face, "box": _box(member.box)} for member in cluster.faces
+            {"path": member.path, "face": member.face, "box": _box(member.box), **_tags(member.tags)}
+            for member in cluster.faces
         ],
         "mean_similarity": cluster.mean_similarity,
         "medoid": None if cluster.medoid is None else _face(cluster.medoid),
@@ -265,4 +272,9 @@ def _cluster(cluster: Cluster) -> dict[str, Any]:
 
 
 def _unencoded(image: Unencoded) -> dict[str, Any]:
-    return {"path": image.path, "outcome": image.outcome.name, "reason": image.reason}
+    return {
+        "path": image.path,
+        "outcome": image.outcome.name,
+        "reason": image.reason,
+        **_tags(image.tags),
+    }

@@ -164,6 +164,27 @@ class ImageTable:
     def __len__(self) -> int:
         return len(self.path)
 
+    def record(self, row: int) -> ImageRecord:
+        """An image as it would go into the store again."""
+        root, mount = self.roots[self.root[row]]
+        return ImageRecord(
+            path=self.path[row],
+            root=root,
+            mount=mount,
+            stat=FileStat(
+                int(self.size[row]), int(self.mtime_ns[row]), int(self.ctime_ns[row]), int(self.inode[row])
+            ),
+            digest=self.digest[row].tobytes() if self.digest[row].any() else b"",
+            outcome=Outcome(int(self.outcome[row])),
+            reason=self.reason[row],
+            retry=bool(self.retry[row]),
+            unresolved=bool(self.unresolved[row]),
+            width=int(self.width[row]),
+            height=int(self.height[row]),
+            phash=int(self.phash[row]),
+            tags=self.tags[row],
+        )
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class FaceTable:

@@ -35,6 +35,7 @@ FINDINGS_KEYS = [
     "pairs_total",
     "pairs",
     "unencoded",
+    "group_by",
     "metrics",
 ]
 
