@@ -8,7 +8,7 @@ import shutil
 from pathlib import Path
 
 import pytest
-from servers import location, postgres_server, postgres_url, redis_server, redis_url  # noqa: F401
+from servers import location, postgres_server, postgres_url, redis_server, redis_url, require_drivers  # noqa: F401
 
 from facededup.cli.demo import write_pictures
 from facededup.metrics import Metrics

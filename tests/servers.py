@@ -115,3 +115,10 @@ def location(request):
         return
     with private_folder() as folder:
         yield str(Path(folder) / "s.h5")
+
+
+@pytest.fixture
+def require_drivers():
+    """What talks to the servers."""
+    needed("psycopg", why="pip install 'facededup[postgres]'")
+    needed("redis", why="pip install 'facededup[redis]'")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import astuple
 from typing import Any
@@ -243,23 +242,17 @@ class Tables:
         self._roots = list(images.roots)
         self._root_numbers = {root: k for k, root in enumerate(self._roots)}
         self._row_of = {path: row for row, path in enumerate(self._paths)}
-        self._uses = Counter(self._digests)
 
-        self._faces = _Rows({**FACE_COLUMNS, "content": "<i8", "source": "<i8", "live": "|b1"}, len(faces))
+        self._faces = _Rows({**FACE_COLUMNS, "content": "<i8", "source": "<i8"}, len(faces))
         for name in FACE_COLUMNS:
             self._faces[name][:] = faces.box[:, _BOX.index(name)] if name in _BOX else getattr(faces, name)
         starts = np.flatnonzero(np.diff(faces.image, prepend=-1))
         counts = np.diff(starts, append=len(faces))
         self._faces["content"][:] = np.repeat(np.arange(len(starts)), counts)
         self._faces["source"][:] = np.arange(len(faces))
-        self._faces["live"][:] = True
         self._contents = [self._digests[row] for row in faces.image[starts].tolist()]
-        self._faces_of = {
-            digest: slice(start, start + count)
-            for digest, start, count in zip(self._contents, starts.tolist(), counts.tolist(), strict=True)
-        }
+        self._known = set(self._contents)
         self._sources = len(faces)
-        self._suspects: set[bytes] = set()
 
     def apply(self, batch: Mapping[str, Array]) -> None:
         """Applies the arrays of one batch, in the order `Batch` gives."""
@@ -268,10 +261,6 @@ class Tables:
             self._drop_image(path)
         self._add_contents(batch)
         self._put_images(batch)
-        for digest in self._suspects:
-            if not self._uses[digest] and digest in self._faces_of:
-                self._faces["live"][self._faces_of.pop(digest)] = False
-        self._suspects.clear()
 
     def images(self) -> ImageTable:
         """The images that are left, with fresh arrays."""
@@ -291,14 +280,14 @@ class Tables:
         )
 
     def faces(self, images: ImageTable) -> tuple[FaceTable, NDArray[np.int64]]:
-        """The faces that are left, and their sources.
+        """The faces of contents that an image has, and their sources.
 
         Args:
             images: What `images` gave.
         """
-        live = np.flatnonzero(self._faces["live"])
         row_of = {digest: row for row, digest in enumerate(_cut_digests(images.digest))}
         rows = np.array([row_of.get(digest, -1) for digest in self._contents], np.int64)
+        live = np.flatnonzero(rows[self._faces["content"]] >= 0)
         columns = {name: self._faces[name][live] for name in FACE_COLUMNS}
         columns["image"] = images.first[rows[self._faces["content"][live]]]
         return face_table(columns), self._faces["source"][live]
@@ -319,19 +308,16 @@ class Tables:
         row = self._row_of.pop(path, None)
         if row is not None:
             self._live[row] = False
-            self._uses[self._digests[row]] -= 1
-            self._suspects.add(self._digests[row])
 
     def _add_contents(self, batch: Mapping[str, Array]) -> None:
         counts = batch["content.faces"]
         taken = []
         place = self._faces.count
         for digest, count in zip(_cut_digests(batch["content.digest"]), counts.tolist(), strict=True):
-            fresh = count > 0 and digest not in self._faces_of
+            fresh = count > 0 and digest not in self._known
             taken.append(fresh)
             if fresh:
-                self._faces_of[digest] = slice(place, place + count)
-                self._suspects.add(digest)
+                self._known.add(digest)
                 self._contents.append(digest)
                 place += count
         offered = int(counts.sum())
@@ -346,7 +332,6 @@ class Tables:
         self._faces["id"][added] = self.next_face_id + np.arange(len(chosen))
         self._faces["content"][added] = np.repeat(contents, counts[np.array(taken, np.bool_)])
         self._faces["source"][added] = self._sources + chosen
-        self._faces["live"][added] = True
         self.next_face_id += len(chosen)
         self._sources += offered
 
@@ -385,7 +370,6 @@ class Tables:
         self._digests.append(digest)
         self._reasons.append("")
         self._tags.append("")
-        self._uses[digest] += 1
         return row
 
     def _number_roots(self, batch: Mapping[str, Array]) -> NDArray[np.int32]:

@@ -95,8 +95,14 @@ class Model:
             else:
                 self.images[record.path] = (self.next_image, record)
                 self.next_image += 1
-        used = {record.digest for _, record in self.images.values()}
-        self.contents = {key: value for key, value in self.contents.items() if key in used}
+
+    def forget(self):
+        """What packing does: contents that no image has any more are no longer kept for one that may come."""
+        self.contents = dict(self.used())
+
+    def used(self):
+        names = {record.digest for _, record in self.images.values()}
+        return ((key, value) for key, value in self.contents.items() if key in names)
 
     def compare(self, snapshot):
         """Asserts that the snapshot holds just this."""
@@ -117,7 +123,7 @@ class Model:
             assert (table.width[k], table.height[k]) == (record.width, record.height)
             assert (table.phash[k], table.tags[k]) == (record.phash, record.tags)
             assert table.first[k] == (digests.index(record.digest) if record.digest else k)
-        owned = sorted((start, item) for start, item in self.contents.values() if item.faces)
+        owned = sorted((start, item) for _, (start, item) in self.used() if item.faces)
         expected = [(start + k, k, item) for start, item in owned for k in range(len(item.faces))]
         assert faces.id.tolist() == [number for number, _, _ in expected]
         assert faces.number.tolist() == [k for _, k, _ in expected]

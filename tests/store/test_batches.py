@@ -13,6 +13,7 @@ from samples import DIMENSION, FINGERPRINT, Model, content, decided, digest, ima
 
 from facededup.store.base import Batch, Content
 from facededup.store.hdf5 import Hdf5Store
+from facededup.store.opener import open_store
 from facededup.types import Box, Face, Outcome
 
 PATHS = st.sampled_from([b"/p/a", b"/p/b", b"/p/c \xff\n", b"/p/d", b"/p/e", "/p/\u00e9".encode()])
@@ -41,32 +42,73 @@ BATCHES = st.builds(
 )
 
 
-@settings(max_examples=10, deadline=None, suppress_health_check=[HealthCheck.too_slow])
-@given(st.lists(st.tuples(BATCHES, st.sampled_from(["commit", "fold", "reopen"])), min_size=1, max_size=5))
-def test_a_store_holds_what_the_model_holds(steps):
-    folder = tempfile.mkdtemp()
-    try:
-        store = Hdf5Store(os.path.join(folder, "s.h5"))
-        model = Model()
-        writer = store.writer(FINGERPRINT)
-        for batch, then in steps:
-            writer.commit(batch)
-            model.apply(batch)
-            if then == "fold":
-                writer.pack()
-            elif then == "reopen":
-                writer.close()
-                writer = store.writer()
-                model.compare(writer.snapshot)
-            with store.snapshot() as snapshot:
-                model.compare(snapshot)
-        writer.close()
+STEPS = st.lists(st.tuples(BATCHES, st.sampled_from(["commit", "fold", "reopen"])), min_size=1, max_size=5)
+
+
+def follow(store, steps):
+    """Does the steps to a store and to the model, and compares them after each."""
+    model = Model()
+    writer = store.writer(FINGERPRINT, reset=store.exists())
+    model.next_image, model.next_face = writer.snapshot.next_image_id, writer.snapshot.next_face_id
+    for batch, then in steps:
+        writer.commit(batch)
+        model.apply(batch)
+        if then != "commit":
+            writer.pack()
+            model.forget()
+        if then == "reopen":
+            writer.close()
+            writer = store.writer()
+            model.compare(writer.snapshot)
         with store.snapshot() as snapshot:
             model.compare(snapshot)
-        assert store.check() == []
+    writer.close()
+    with store.snapshot() as snapshot:
+        model.compare(snapshot)
+    assert store.check() == []
+
+
+QUICK = settings(max_examples=10, deadline=None, suppress_health_check=list(HealthCheck))
+
+
+@QUICK
+@given(STEPS)
+def test_a_file_holds_what_the_model_holds(steps):
+    folder = tempfile.mkdtemp()
+    try:
+        follow(Hdf5Store(os.path.join(folder, "s.h5")), steps)
         assert os.listdir(folder) == ["s.h5"]
     finally:
         shutil.rmtree(folder)
+
+
+@QUICK
+@given(steps=STEPS)
+def test_a_database_holds_what_the_model_holds(postgres_url, steps):
+    follow(open_store(postgres_url), steps)
+
+
+@QUICK
+@given(steps=STEPS)
+def test_a_redis_holds_what_the_model_holds(redis_url, steps):
+    follow(open_store(redis_url), steps)
+
+
+def test_a_content_is_kept_for_an_image_that_comes_later(any_store):
+    """A file that was replaced here may be found there within one run."""
+    with any_store.writer(FINGERPRINT) as writer:
+        writer.commit(Batch(images=(image(b"/a", "k"),), contents=(content("k"),)))
+        writer.commit(Batch(images=(image(b"/a", "l"),), contents=(content("l"),)))
+        with any_store.snapshot() as snapshot:
+            assert snapshot.faces.id.tolist() == [1]
+        writer.commit(Batch(images=(image(b"/b", "k"),)))
+        with any_store.snapshot() as snapshot:
+            assert snapshot.faces.id.tolist() == [0, 1]
+            assert snapshot.faces.image.tolist() == [1, 0]
+            assert np.array_equal(snapshot.embeddings(0, 1), content("k").embeddings)
+    with any_store.snapshot() as snapshot:
+        assert len(snapshot.faces) == 2
+    assert any_store.check() == []
 
 
 def test_a_swap_of_two_names_keeps_both(any_store):

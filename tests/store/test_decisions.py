@@ -15,6 +15,7 @@ from samples import FINGERPRINT, decided, digest, numbered
 from facededup.errors import StoreWriteError
 from facededup.store.decisions import VERDICTS
 from facededup.store.hdf5 import Hdf5Store
+from facededup.store.opener import open_store
 from facededup.types import Box, FaceKey
 
 PATHS = st.sampled_from([b"/p/a", b"/p/b \xff"])
@@ -38,13 +39,15 @@ STEPS = st.one_of(
 )
 
 
-@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.too_slow])
-@given(st.lists(STEPS, min_size=1, max_size=8))
-def test_the_log_is_what_was_appended_and_not_forgotten(steps):
-    with tempfile.TemporaryDirectory() as folder:
-        store = Hdf5Store(os.path.join(folder, "s.h5"))
-        writer = store.writer(FINGERPRINT)
-        expected = []
+QUICK = settings(max_examples=10, deadline=None, suppress_health_check=list(HealthCheck))
+
+
+def follow(store, steps):
+    """Does the steps to a store and to a list, and compares them after each."""
+    expected = []
+    writer = store.writer(FINGERPRINT)
+    try:
+        writer.forget_decisions(set(map(digest, "klmn")), set())  # of the example before
         for step, argument in steps:
             if step == "append":
                 writer.append_decisions(argument)
@@ -62,8 +65,28 @@ def test_the_log_is_what_was_appended_and_not_forgotten(steps):
                 assert writer.snapshot.decisions() == tuple(expected)
             with store.snapshot() as snapshot:
                 assert snapshot.decisions() == tuple(expected)
+    finally:
         writer.close()
-        assert store.check() == []
+    assert store.check() == []
+
+
+@QUICK
+@given(st.lists(STEPS, min_size=1, max_size=8))
+def test_the_log_is_what_was_appended_and_not_forgotten(steps):
+    with tempfile.TemporaryDirectory() as folder:
+        follow(Hdf5Store(os.path.join(folder, "s.h5")), steps)
+
+
+@QUICK
+@given(steps=st.lists(STEPS, min_size=1, max_size=8))
+def test_the_log_in_a_database(postgres_url, steps):
+    follow(open_store(postgres_url), steps)
+
+
+@QUICK
+@given(steps=st.lists(STEPS, min_size=1, max_size=8))
+def test_the_log_in_redis(redis_url, steps):
+    follow(open_store(redis_url), steps)
 
 
 def test_what_is_no_decision_is_refused(store):

@@ -67,7 +67,8 @@ def parse_address(url: str) -> Address:
         known = conninfo.conninfo_to_dict(full)
     except psycopg.ProgrammingError:
         known = {}
-    if not known.get("dbname") and "service" not in known:
+    ports = str(known.get("port", "")).replace(",", "")
+    if (not known.get("dbname") and "service" not in known) or (ports and not ports.isdigit()):
         raise UsageError(
             f"the store {location!r} is not a URL that PostgreSQL understands: write "
             "postgresql://USER@HOST:PORT/DATABASE, with ?schema=NAME for more than one store in a database"

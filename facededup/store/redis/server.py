@@ -149,7 +149,7 @@ def speaking(address: Address, *, writing: bool = False) -> Iterator[None]:
     except (KeyError, ValueError, TypeError) as exc:
         raise damaged(address) from exc
     except redis.RedisError as exc:
-        if str(exc).startswith("WRONGTYPE"):
+        if "WRONGTYPE" in str(exc):
             raise damaged(address) from exc
         raise kind(f"the store {address.location!r} cannot be {verb}: {_first_line(exc)}{comfort}") from exc
 
