@@ -53,7 +53,8 @@ def find_against(settings: Settings, base: str, metrics: Metrics, progress: Prog
         )
     if same_place(base, settings.store):
         raise UsageError("--against takes another store: `find` alone compares a store with itself")
-    store, base_store = open_store(settings.store), open_store(base)
+    store = open_store(settings.store, settings.key_file)
+    base_store = open_store(base, settings.key_file)
     with store.snapshot() as own, base_store.snapshot() as other:
         if own.fingerprint != other.fingerprint:
             raise SettingMismatchError(

@@ -236,7 +236,8 @@ def store_status(*, settings: Settings | None = None, **options: Any) -> StoreSt
         StoreNotFoundError: There is no store.
         DamagedStoreError: The store is damaged, or is no store.
     """
-    store = open_store(_settings(settings, options).store)
+    chosen = _settings(settings, options)
+    store = open_store(chosen.store, chosen.key_file)
     with store.snapshot() as snapshot:
         findings = snapshot.findings()
         return StoreStatus(
@@ -270,7 +271,7 @@ def verify(*, repair: bool = False, settings: Settings | None = None, **options:
     """
     from facededup.maintenance import verify_store
 
-    return verify_store(_settings(settings, options).store, repair=repair)
+    return verify_store(_settings(settings, options), repair=repair)
 
 
 def forget(
@@ -300,7 +301,7 @@ def forget(
     from facededup.maintenance import forget_images
 
     return forget_images(
-        _settings(settings, options).store,
+        _settings(settings, options),
         [os.fsdecode(path) for path in paths],
         missing=missing,
         older_than=older_than,
@@ -308,16 +309,31 @@ def forget(
     )
 
 
-def pack(*, settings: Settings | None = None, **options: Any) -> PackResult:
+def pack(
+    *,
+    encrypt: bool | None = None,
+    new_key_file: str | None = None,
+    settings: Settings | None = None,
+    **options: Any,
+) -> PackResult:
     """Writes a store anew as one file, without what was removed.
 
+    Args:
+        encrypt: True encrypts the store, or encrypts it anew; False decrypts it; None leaves it as it is.
+            Whether a new store is encrypted, which `index` asks of the settings, has no say here.
+        new_key_file: Holds the key it is encrypted with from now on; by default the one that opens it.
+        settings: Of the run; by default those of the environment.
+        **options: Fields of `Settings`; they go before `settings`.
+
     Raises:
+        UsageError: A new key for a store that is to be decrypted, or a store that is no HDF5 file.
+        WrongKeyError: The store is encrypted or shall be, and the key is missing or another.
         StoreNotFoundError: There is no store.
         StoreLockedError: Another process is writing to the store.
     """
     from facededup.maintenance import pack_store
 
-    return pack_store(_settings(settings, options).store)
+    return pack_store(_settings(settings, options), encrypt=encrypt, new_key_file=new_key_file)
 
 
 def move_root(
@@ -341,7 +357,7 @@ def move_root(
     """
     from facededup.maintenance import follow_root
 
-    return follow_root(_settings(settings, options).store, os.fsdecode(old), os.fsdecode(new))
+    return follow_root(_settings(settings, options), os.fsdecode(old), os.fsdecode(new))
 
 
 def diagnose(*, settings: Settings | None = None, every_engine: bool = False, **options: Any) -> Diagnosis:

@@ -61,7 +61,7 @@ def examine(settings: Settings, *, every_engine: bool = False) -> Diagnosis:
             *_libraries(answers, asked),
             *_gpu(answers, needed=settings.gpu is True),
             *_weights(model, settings.engine),
-            *_folders(settings.store),
+            *_folders(settings.store, settings.key_file),
             *(_selftest(model, engine, settings) for engine in engines),
         )
     )
@@ -125,13 +125,13 @@ def _weights(model: str, engine: str) -> Iterator[Check]:
         yield Check("weights", "others", "absent", f"not on this machine: {', '.join(others)}")
 
 
-def _folders(location: str) -> Iterator[Check]:
+def _folders(location: str, key_file: str | None) -> Iterator[Check]:
     yield _folder("cache", cache_directory(), needed=False)
     yield _folder("weights", deepface_weights_directory(), needed=False)
     if not is_url(location):
         yield _folder("store", os.path.dirname(os.path.abspath(location)), needed=True)
     try:
-        store = open_store(location)
+        store = open_store(location, key_file)
         if not store.exists():
             yield Check("folders", "store file", "absent", f"there is no store at {store.location!r} yet")
             return

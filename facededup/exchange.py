@@ -72,7 +72,7 @@ def export_table(settings: Settings, path: str, *, what: str, form: str) -> int:
     if what not in ("pairs", "faces"):
         raise UsageError(f"--what must be pairs or faces, not {what!r}")
     write = {"parquet": _write_parquet, "csv": _write_csv, "npz": _write_npz}[form]
-    with open_store(settings.store).snapshot() as snapshot:
+    with open_store(settings.store, settings.key_file).snapshot() as snapshot:
         blocks = _pairs(snapshot) if what == "pairs" else _faces(snapshot)
         with _replacing(path) as temporary:
             return write(temporary, blocks, snapshot.fingerprint)
@@ -101,7 +101,7 @@ def import_faces(settings: Settings, path: str) -> tuple[int, int]:
         raise PathNotFoundError(f"there is no file {path!r}")
     columns, made_by = _read(path)
     _check(columns, path)
-    store = open_store(settings.store)
+    store = open_store(settings.store, settings.key_file, encrypt=settings.encrypt)
     if store.exists():
         with store.snapshot() as snapshot:
             _compare(snapshot.fingerprint, made_by, columns["embedding"].shape[1], path)

@@ -64,7 +64,7 @@ def find_duplicates(
     if open_join is not None:
         _refuse_beside_queue(settings)
     searches = open_searches(settings) if open_join is None else ()
-    store = open_store(settings.store)
+    store = open_store(settings.store, settings.key_file)
     with store.snapshot() as snapshot:
         choose_fingerprint(settings, snapshot.fingerprint, store.location)
     with store.writer() as writer:

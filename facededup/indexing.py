@@ -70,7 +70,7 @@ def index_images(
         walk = find_images(paths, follow_symlinks=settings.follow_symlinks)
     else:
         walk = ListedImages(list(map(os.fsdecode, manifest.tags)))
-    store = open_store(settings.store)
+    store = open_store(settings.store, settings.key_file, encrypt=settings.encrypt)
     existing = None
     if store.exists():
         with store.snapshot() as snapshot:

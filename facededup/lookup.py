@@ -46,7 +46,7 @@ def search_image(
         StoreNotFoundError: There is no store.
     """
     _check_there(image)
-    store = open_store(settings.store)
+    store = open_store(settings.store, settings.key_file)
     with store.snapshot() as snapshot:
         fingerprint = choose_fingerprint(settings, snapshot.fingerprint, store.location)
         embedder = _Embedder(fingerprint, settings, metrics)
@@ -93,7 +93,7 @@ def compare_images(a: str, b: str, settings: Settings, metrics: Metrics) -> Comp
     """
     _check_there(a)
     _check_there(b)
-    store = open_store(settings.store)
+    store = open_store(settings.store, settings.key_file)
     if store.exists():
         with store.snapshot() as snapshot:
             fingerprint = choose_fingerprint(settings, snapshot.fingerprint, store.location)

@@ -11,12 +11,14 @@ from datetime import UTC, datetime
 import numpy as np
 from numpy.typing import NDArray
 
-from facededup.errors import PathNotFoundError, UsageError
+from facededup.errors import PathNotFoundError, UsageError, WrongKeyError
 from facededup.identity import KnownImages
 from facededup.images.read import file_stat
 from facededup.images.walk import find_mount
 from facededup.results import ForgetResult, MoveResult, PackResult, VerifyResult
+from facededup.settings import Settings
 from facededup.store.base import Batch, ImageRecord, ImageTable, Snapshot, Store
+from facededup.store.crypto import load_key
 from facededup.store.opener import open_store
 from facededup.types import FileStat
 
@@ -25,11 +27,11 @@ _BATCH_IMAGES = 1 << 16
 _PAIRS = 1 << 20
 
 
-def verify_store(location: str, *, repair: bool) -> VerifyResult:
+def verify_store(settings: Settings, *, repair: bool) -> VerifyResult:
     """Reads every byte of a store that means something, and repairs it if that is wanted and needed.
 
     Args:
-        location: The store's.
+        settings: Which store, and its key.
         repair: Put what is intact in the place of a damaged store, which is kept under another name.
 
     Raises:
@@ -40,7 +42,7 @@ def verify_store(location: str, *, repair: bool) -> VerifyResult:
         StoreWriteError: It is to be repaired, and cannot be written.
     """
     started = time.perf_counter()
-    store = open_store(location)
+    store = open_store(settings.store, settings.key_file)
     checked = store.disk_bytes()
     problems = store.check()
     seconds = time.perf_counter() - started
@@ -54,7 +56,7 @@ def verify_store(location: str, *, repair: bool) -> VerifyResult:
 
 
 def forget_images(
-    location: str,
+    settings: Settings,
     paths: Sequence[str],
     *,
     missing: bool = False,
@@ -67,7 +69,7 @@ def forget_images(
     both. The store remembers when and how many, not which.
 
     Args:
-        location: The store's.
+        settings: Which store, and its key.
         paths: Images, and folders for everything below them, whether or not they still exist; none for all.
         missing: Only images whose file is gone while the folder it was found under can be reached.
         older_than: Only images that were first indexed more than this many days ago.
@@ -84,7 +86,7 @@ def forget_images(
         raise UsageError("forget needs to know which images: give paths, --missing or --older-than")
     if older_than is not None and older_than < 0:
         raise UsageError(f"--older-than must be 0 days or more, not {older_than:g}")
-    store = open_store(location)
+    store = open_store(settings.store, settings.key_file)
     if dry_run:
         with store.snapshot() as snapshot:
             chosen = _choose(snapshot.images, paths, missing=missing, older_than=older_than)
@@ -111,30 +113,52 @@ def forget_images(
     return result
 
 
-def pack_store(location: str) -> PackResult:
-    """Writes a store anew as one file without gaps.
+def pack_store(
+    settings: Settings, *, encrypt: bool | None = None, new_key_file: str | None = None
+) -> PackResult:
+    """Writes a store anew as one file without gaps, encrypted or decrypted if that is wanted.
+
+    Args:
+        settings: Which store, and its key.
+        encrypt: None leaves it as it is.
+        new_key_file: Holds the key it is encrypted with from now on; None keeps the one it has.
 
     Raises:
+        UsageError: A new key for a store that is to be decrypted, or a store that is no HDF5 file.
+        WrongKeyError: The store is encrypted or shall be, and the key is missing or another.
         StoreNotFoundError: There is none.
         DamagedStoreError: It is damaged, and stays as it is.
         StoreLockedError: Another process is writing to it.
         StoreWriteError: It cannot be written, and is as it was.
     """
-    store = open_store(location)
+    from facededup.store.hdf5 import Hdf5Writer
+
+    if new_key_file is not None and encrypt is False:
+        raise UsageError("a store that is decrypted takes no new key: leave --new-key-file or --decrypt out")
+    encrypt = True if new_key_file is not None else encrypt
+    key = load_key(new_key_file or settings.key_file) if encrypt else None
+    if encrypt and key is None:
+        raise WrongKeyError("--encrypt needs a key: give one with --key-file FILE or in FACEDEDUP_KEY")
+    store = open_store(settings.store, settings.key_file)
     with store.writer() as writer:
         before = store.disk_bytes()
-        writer.pack()
+        if encrypt is None:
+            writer.pack()
+        elif isinstance(writer, Hdf5Writer):
+            writer.encrypt(key)
+        else:
+            raise UsageError(f"the store {store.location!r} is no file: only files are encrypted here")
     return PackResult(store=store.location, bytes_before=before, bytes_after=store.disk_bytes())
 
 
-def follow_root(location: str, old: str, new: str) -> MoveResult:
+def follow_root(settings: Settings, old: str, new: str) -> MoveResult:
     """Gives the images under a folder that was moved or mounted elsewhere their new paths.
 
     No file is read: one with the recorded size and modification time is taken for the same, any other is
     left to the next `index`.
 
     Args:
-        location: The store's.
+        settings: Which store, and its key.
         old: The folder as the store knows it.
         new: The same folder now.
 
@@ -147,7 +171,7 @@ def follow_root(location: str, old: str, new: str) -> MoveResult:
     old, new = os.path.abspath(old), os.path.abspath(new)
     if not os.path.isdir(new):
         raise PathNotFoundError(f"there is no folder {new!r} that {old!r} could have become")
-    store = open_store(location)
+    store = open_store(settings.store, settings.key_file)
     with store.writer() as writer:
         images = writer.snapshot.images
         below_new = set(_below(images.path, os.fsencode(new)))

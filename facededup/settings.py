@@ -29,6 +29,8 @@ class Settings:
 
     Attributes:
         store: Path or URL of the store.
+        key_file: Holds the key of an encrypted store; without one, FACEDEDUP_KEY in the environment does.
+        encrypt: Whether a new store is encrypted; given for one that is there, it must be as the store is.
         gpu: True demands a GPU, False forbids it, None takes one where it is usable.
         devices: Which GPUs, as the driver numbers them; empty for all.
         gpu_memory_limit: Megabytes of a GPU's memory the network may take; None for what it needs.
@@ -73,6 +75,8 @@ class Settings:
     """
 
     store: str = "facededup.h5"
+    key_file: str | None = None
+    encrypt: bool | None = None
     gpu: bool | None = None
     devices: tuple[int, ...] = ()
     gpu_memory_limit: int | None = None

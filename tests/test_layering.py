@@ -99,6 +99,16 @@ def test_every_module_says_what_it_is():
         assert ast.get_docstring(ast.parse(source)), f"{module} has no docstring"
 
 
+def test_whoever_opens_a_store_passes_the_key_on():
+    for module in modules():
+        path = ROOT.joinpath(*module.split(".")[1:])
+        source = (path / "__init__.py" if path.is_dir() else path.with_suffix(".py")).read_text()
+        for node in ast.walk(ast.parse(source)):
+            if isinstance(node, ast.Call) and getattr(node.func, "id", None) == "open_store":
+                given = len(node.args) + len([word for word in node.keywords if word.arg == "key_file"])
+                assert given == 2, f"{module}, line {node.lineno}: open_store needs settings.key_file, too"
+
+
 def test_no_public_function_is_named_like_a_submodule():
     submodules = {
         name.rpartition(".")[2] for _, name, _ in pkgutil.iter_modules(facededup.__path__, "facededup.")

@@ -41,7 +41,7 @@ def demo(
     except OSError as exc:
         raise JobError(f"cannot write the pictures to {pictures!r}: {exc.strerror or exc}") from exc
     store = os.path.join(folder, "facededup.h5")
-    settings = replace(request.settings, store=store)
+    settings = replace(request.settings, store=store, encrypt=False)
     show_index(request, api.index([pictures], settings=settings, progress=request.progress))
     request.out.print()
     show_findings(request, api.find(settings=settings, progress=request.progress))

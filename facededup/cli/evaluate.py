@@ -110,7 +110,7 @@ def evaluate(
     )
     print_evaluation(request.out, result)
     if write_calibration is not None:
-        _keep(result, write_calibration, store)
+        _keep(result, write_calibration, store, request.settings.key_file)
     if markdown is not None:
         write_markdown(result, markdown)
     if png is not None:
@@ -120,12 +120,12 @@ def evaluate(
     write_metrics(request, result.metrics)
 
 
-def _keep(result: EvaluateResult, target: str, store: str | None) -> None:
+def _keep(result: EvaluateResult, target: str, store: str | None, key_file: str | None) -> None:
     from facededup.calibration import calibration_text
     from facededup.evaluation.pipeline import keep_calibration
 
     if target == _INTO_STORE and store is not None:
-        keep_calibration(result, store)
+        keep_calibration(result, store, key_file)
         return
     with writing(target) as file:
         file.write(calibration_text(result.calibration, result.fingerprint))

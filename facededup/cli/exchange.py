@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from facededup.cli.options import Request, StoreOptions, takes
+from facededup.cli.options import NewStoreOptions, Request, StoreOptions, takes
 from facededup.cli.text import shown
 
 Target = Annotated[str, typer.Argument(metavar="FILE", help="Where the table goes.")]
@@ -35,7 +35,7 @@ def export(request: Request, file: Target, *, what: What = "pairs", form: Form =
     request.out.print(f"{rows:,} {what} written to {shown(file)}", markup=False, soft_wrap=True)
 
 
-@takes(StoreOptions)
+@takes(StoreOptions, NewStoreOptions)
 def import_(request: Request, file: Source) -> None:
     """Take embeddings made elsewhere by the same model into the store.
 

@@ -20,6 +20,7 @@ from facededup.cli.options import (
     LimitOptions,
     ManifestOptions,
     MetricsOptions,
+    NewStoreOptions,
     QueuedIndexOptions,
     QueueOptions,
     ReadingOptions,
@@ -50,6 +51,7 @@ Paths = Annotated[
 
 _INDEXING = (
     StoreOptions,
+    NewStoreOptions,
     EncoderOptions,
     ReadingOptions,
     ManifestOptions,

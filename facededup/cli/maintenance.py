@@ -42,6 +42,15 @@ OlderThan = Annotated[
 ]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Say what would be removed, and remove nothing.")]
 
+Encrypt = Annotated[
+    bool | None,
+    typer.Option("--encrypt/--decrypt", help="Encrypt the store with its key, or store it as it is."),
+]
+NewKeyFile = Annotated[
+    str | None,
+    typer.Option("--new-key-file", metavar="FILE", help="Encrypt it with this key from now on."),
+]
+
 store_commands = typer.Typer(
     help="Look after the store's files.",
     epilog="Example: facededup store pack",
@@ -100,14 +109,15 @@ def forget(
 
 @store_commands.command(cls=Command, epilog="Example: facededup store pack")
 @takes(StoreOptions)
-def pack(request: Request) -> None:
+def pack(request: Request, *, encrypt: Encrypt = None, new_key_file: NewKeyFile = None) -> None:
     """Write the store anew as one file without gaps.
 
-    Only large stores need it: smaller ones are packed at the end of every run.
+    Only large stores need it: smaller ones are packed at the end of every run. With --encrypt, --decrypt or
+    --new-key-file the new file is encrypted, is not, or has another key.
     """
     from facededup import api
 
-    result = api.pack(settings=request.settings)
+    result = api.pack(encrypt=encrypt, new_key_file=new_key_file, settings=request.settings)
     request.out.print(f"packed: {size(result.bytes_before)} before, {size(result.bytes_after)} now")
 
 

@@ -59,6 +59,28 @@ class StoreOptions(ConfigOptions):
             rich_help_panel=_STORE,
         ),
     ] = None
+    key_file: Annotated[
+        str | None,
+        typer.Option(
+            "--key-file",
+            metavar="FILE",
+            help="Holds the key of an encrypted store. Default: the key in FACEDEDUP_KEY.",
+            rich_help_panel=_STORE,
+        ),
+    ] = None
+
+
+class NewStoreOptions:
+    """What a new store is like on the disk."""
+
+    encrypt: Annotated[
+        bool | None,
+        typer.Option(
+            "--encrypt/--no-encrypt",
+            help="Encrypt a new store with the key. Default: no; `store pack` changes it later.",
+            rich_help_panel=_STORE,
+        ),
+    ] = None
 
 
 class DeviceOptions:

@@ -216,7 +216,8 @@ def _from_store(location: str, mark: str) -> _Rows | None:
     if "://" not in location and not is_below(location, real_roots(worker_settings().roots)):
         return None
     try:
-        snapshot = open_store(location).snapshot().__enter__()
+        # The key of an encrypted store is never sent: it is in this machine's own environment, or nowhere.
+        snapshot = open_store(location, key_file=None).snapshot().__enter__()
         if _mark(snapshot) != mark:
             return None
     except (FacededupError, OSError) as exc:

@@ -135,19 +135,20 @@ def evaluate_pairs(
     return _result(path, fingerprint, scale, overall, curve, metrics=metrics)
 
 
-def keep_calibration(result: EvaluateResult, location: str) -> None:
+def keep_calibration(result: EvaluateResult, location: str, key_file: str | None = None) -> None:
     """Writes a calibration into a store, where `find` takes it from.
 
     Args:
         result: Of an evaluation.
         location: Of the store.
+        key_file: Holds the key of an encrypted store.
 
     Raises:
         SettingMismatchError: Something else made the embeddings of the store.
         StoreNotFoundError: There is no store.
         StoreLockedError: Another process is writing to it.
     """
-    store = open_store(location)
+    store = open_store(location, key_file)
     with store.writer() as writer:
         own = writer.snapshot.fingerprint
         if replace(own, faces="") != replace(result.fingerprint, faces=""):
@@ -165,11 +166,13 @@ def _indexed(
     """A snapshot with the faces under some paths."""
     with tempfile.TemporaryDirectory(prefix="facededup-") as scratch:
         location = store or os.path.join(scratch, "faces.h5")
-        new = not open_store(location).exists()
+        new = not open_store(location, settings.key_file).exists()
         faces = settings.faces or ("center" if new else None)
-        chosen = replace(settings, store=location, faces=faces, reset=False)
+        # What is gone in a moment needs no encryption, whether there is a key or not.
+        encrypt = settings.encrypt if store else False
+        chosen = replace(settings, store=location, faces=faces, reset=False, encrypt=encrypt)
         index_images(paths, chosen, metrics, progress)
-        with open_store(location).snapshot() as snapshot:
+        with open_store(location, settings.key_file).snapshot() as snapshot:
             yield snapshot
 
 

@@ -57,7 +57,7 @@ def write_html(
         UsageError: The store has no findings.
         JobError: The file or the folder cannot be written.
     """
-    store = open_store(settings.store)
+    store = open_store(settings.store, settings.key_file)
     with store.snapshot() as snapshot:
         listing = Listing(snapshot, *last_findings(snapshot, store.location))
         data = page_data(snapshot, listing, store.location, options, metrics)

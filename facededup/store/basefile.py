@@ -21,7 +21,7 @@ import json
 import os
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -32,8 +32,10 @@ from numpy.typing import NDArray
 
 from facededup.errors import DamagedStoreError, JobError, NewerFormatError, StoreNotFoundError, UsageError
 from facededup.store.base import DIGEST_BYTES, FORMAT, FaceTable, Fingerprint, ImageTable
+from facededup.store.crypto import Key, StoreKey
 from facededup.store.decisions import decision_columns, read_decisions
 from facededup.store.files import NewFile
+from facededup.store.sealed import SealedFile, is_sealed
 from facededup.store.tables import (
     ADDED_COLUMNS,
     FACE_COLUMNS,
@@ -82,10 +84,47 @@ def reading(path: str) -> Iterator[None]:
         ) from exc
 
 
+@contextmanager
+def opened(
+    path: str, key: Key | None, *, rescue: bool = False
+) -> Iterator[tuple[h5py.File, StoreKey | None]]:
+    """The file as HDF5 reads it, and the store's own key if it is encrypted.
+
+    Args:
+        path: Of the file.
+        key: The user's; not looked at where the file is not encrypted.
+        rescue: Take what is left of a damaged encrypted file.
+
+    Raises:
+        DamagedStoreError: It is damaged, or no store.
+        WrongKeyError: It is encrypted, and the key is missing or another.
+        NewerFormatError: A later version encrypted it.
+    """
+    with ExitStack() as stack:
+        store_key = None
+        with reading(path):
+            if is_sealed(path):
+                sealed = stack.enter_context(closing(SealedFile(path, key, rescue=rescue)))
+                store_key = sealed.store_key
+                file = stack.enter_context(h5py.File(sealed, "r"))
+            else:
+                file = stack.enter_context(h5py.File(path, "r", locking=False))
+        yield file, store_key
+
+
 class BaseFile:
     """The file opened for reading. It stays readable when another is put in its place.
 
+    Args:
+        path: Of the file.
+        key: The user's, of an encrypted one.
+
+    Attributes:
+        header: The attributes of the file's root.
+        store_key: Of an encrypted store, None for any other.
+
     Raises:
+        WrongKeyError: It is encrypted, and the key is missing or another.
         StoreNotFoundError: There is no file.
         UsageError: It is a folder.
         JobError: It may not be read.
@@ -93,12 +132,12 @@ class BaseFile:
         NewerFormatError: It was made by a later version.
     """
 
-    def __init__(self, path: str) -> None:
+    def __init__(self, path: str, key: Key | None = None) -> None:
         self._path = path
         refuse_unreadable(path)
-        with reading(path):
-            self._file = h5py.File(path, "r", locking=False)
+        self._open = ExitStack()
         try:
+            self._file, self.store_key = self._open.enter_context(opened(path, key))
             with reading(path):
                 self.header = read_header(path, self._file)
                 self._embeddings = self._file["embeddings"]
@@ -175,7 +214,7 @@ class BaseFile:
 
     def close(self) -> None:
         """Lets the file go."""
-        self._file.close()
+        self._open.close()
 
     def _refuse_misshapen(self) -> None:
         images = self._shapes("images", (*IMAGE_COLUMNS, *TEXT_COLUMNS))

@@ -2,8 +2,8 @@
 
     the user's key --scrypt, salt--> opens the store's own key --HKDF, purpose--> the key of one file
 
-The store's key is random and lies, encrypted, in the head of each file of the store; so the user's key may
-change without another for the data, and slow scrypt runs once a store. Everything is AES-256-GCM (NIST SP
+The store's key is random and lies, encrypted, in the head of the store's file; so each file has a key of its
+own, and slow scrypt runs once for all of them. Everything is AES-256-GCM (NIST SP
 800-38D) with a random nonce for each piece; what a piece is and where it belongs is authenticated with it.
 scrypt is RFC 7914, HKDF is RFC 5869 with SHA-256.
 """

@@ -20,8 +20,10 @@ from facededup.store.basefile import (
     write_column,
     write_text,
 )
+from facededup.store.crypto import StoreKey
 from facededup.store.files import NewFile, writing
 from facededup.store.living import living_clusters, living_pairs
+from facededup.store.sealed import new_target
 from facededup.types import Array
 
 _BUFFER_PAIRS = 1 << 20
@@ -95,6 +97,7 @@ class Hdf5FindingsWriter:
         temporary: Name of the new file.
         next_face_id: Bounds the ids that will come.
         complete: Writes all the rest of the store into the file, closes it and puts it in place.
+        store_key: Of an encrypted store.
 
     Raises:
         StoreWriteError: The new file cannot be made.
@@ -106,11 +109,12 @@ class Hdf5FindingsWriter:
         temporary: str,
         next_face_id: int,
         complete: Callable[[NewFile, h5py.File], None],
+        store_key: StoreKey | None,
     ) -> None:
         self._path = path
         self._complete = complete
         with writing(path):
-            self._target = NewFile(temporary, path)
+            self._target = new_target(temporary, path, store_key)
         self._file = new_file(self._target)
         self._next_face_id = next_face_id
         self._columns: dict[str, h5py.Dataset] = {}

@@ -24,15 +24,25 @@ from typing import Any, Self
 import h5py
 import numpy as np
 
-from facededup.errors import DamagedStoreError, FacededupError, JobError, NewerFormatError
+from facededup.errors import (
+    DamagedStoreError,
+    FacededupError,
+    JobError,
+    NewerFormatError,
+    SettingMismatchError,
+    UsageError,
+    WrongKeyError,
+)
 from facededup.store.base import Batch, FaceTable, Fingerprint, ImageTable, Repair
 from facededup.store.basefile import BLOCK, BaseFile, Header, new_file, refuse_unreadable, write_base
+from facededup.store.crypto import Key, StoreKey
 from facededup.store.decisions import decision_columns, pack_forgotten
 from facededup.store.files import NewFile, flush_folder, remove, writing
 from facededup.store.findings import Hdf5Findings, Hdf5FindingsWriter, copy_living
 from facededup.store.integrity import look_through
 from facededup.store.journal import (
     BATCH,
+    CLOSED,
     DECISIONS,
     DROP_FINDINGS,
     FORGET_DECISIONS,
@@ -45,6 +55,7 @@ from facededup.store.journal import (
 from facededup.store.lock import StoreLock
 from facededup.store.migrate import upgrade
 from facededup.store.replay import Replay, replay_decisions
+from facededup.store.sealed import new_target
 from facededup.store.searchlog import ENDING, FileSearchLog
 from facededup.store.tables import batch_arrays, empty_tables
 from facededup.types import Decision, Floats
@@ -61,7 +72,12 @@ _HUGE_JOURNAL = 1 << 30
 class Hdf5Snapshot:
     """See `base.Snapshot`. It holds the files it was opened on, so that a writer never disturbs it.
 
+    Args:
+        path: Of the store.
+        key: Of an encrypted store.
+
     Raises:
+        WrongKeyError: The store is encrypted, and the key is missing or another.
         StoreNotFoundError: There is no store.
         UsageError: It is a folder.
         JobError: It may not be read.
@@ -69,9 +85,9 @@ class Hdf5Snapshot:
         NewerFormatError: It was made by a later version.
     """
 
-    def __init__(self, path: str) -> None:
+    def __init__(self, path: str, key: Key | None = None) -> None:
         self._path = path
-        self._base, self.journal = _open_pair(path)
+        self._base, self.journal = _open_pair(path, key)
         self._info = dict(self._base.header.info)
         self._has_findings = True
         self._batches: list[Record] = []
@@ -87,7 +103,7 @@ class Hdf5Snapshot:
                 self._has_findings = False
             elif record.kind in (DECISIONS, FORGET_DECISIONS):
                 self._on_decisions.append(record)
-            else:
+            elif record.kind != CLOSED:
                 self.close()
                 raise NewerFormatError(
                     f"the journal of {path!r} was written by a later version of facededup; update facededup"
@@ -97,6 +113,11 @@ class Hdf5Snapshot:
     def header(self) -> Header:
         """The header of the file below the journal."""
         return self._base.header
+
+    @property
+    def store_key(self) -> StoreKey | None:
+        """Of an encrypted store, None for any other."""
+        return self._base.store_key
 
     @property
     def fingerprint(self) -> Fingerprint:
@@ -182,22 +203,33 @@ class Hdf5Snapshot:
 class Hdf5Writer:
     """See `base.Writer`. Made by `Hdf5Store.writer`, which documents the arguments and errors."""
 
-    def __init__(self, path: str, fingerprint: Fingerprint | None, *, reset: bool) -> None:
+    def __init__(
+        self,
+        path: str,
+        fingerprint: Fingerprint | None,
+        *,
+        reset: bool,
+        key: Key | None = None,
+        encrypt: bool | None = None,
+    ) -> None:
         self._path = path
+        self._key = self._next_key = key
         self._closed = False
         self._lock = StoreLock(path)
         try:
             self._remove_leftovers()
             if not os.path.lexists(path):
-                self._create(fingerprint)
+                self._create(fingerprint, encrypt=encrypt)
             else:
-                upgrade(path)
+                upgrade(path, key)
                 if reset:
-                    self._empty(fingerprint)
+                    self._empty(fingerprint, encrypt=encrypt)
+                elif encrypt is not None:
+                    self._refuse_unless(encrypted=encrypt)
             self._journal = self._open_journal()
             if self._journal.size > _LARGE_JOURNAL:
                 self.pack()
-            self._snapshot = Hdf5Snapshot(path)
+            self._snapshot = self._open()
         except BaseException:
             self._lock.release()
             raise
@@ -239,10 +271,10 @@ class Hdf5Writer:
     def write_findings(self) -> Hdf5FindingsWriter:
         """See `base.Writer`."""
         self._abandon_findings()
-        with Hdf5Snapshot(self._path) as now:
+        with self._open() as now:
             next_face_id = now.next_face_id
         self._findings = Hdf5FindingsWriter(
-            self._path, self._path + ".findings.new", next_face_id, self._replace_base
+            self._path, self._path + ".findings.new", next_face_id, self._replace_base, self._store_key
         )
         return self._findings
 
@@ -250,20 +282,34 @@ class Hdf5Writer:
         """See `base.Writer`."""
         self._journal.append(DROP_FINDINGS, b"")
 
+    def encrypt(self, key: Key | None) -> None:
+        """Packs the store into a file that only this key opens, or that needs none.
+
+        Raises:
+            StoreWriteError: It could not be written; the store is as it was.
+            DamagedStoreError: The store is damaged, and stays as it is.
+            PackageMissingError: The package for it is not installed.
+        """
+        self._store_key = None if key is None else StoreKey.create(key)
+        self._next_key = key
+        self.pack()
+        self._close_search_log()
+        with writing(self._path):
+            remove(self._path + ENDING)
+
     def search_log(self, key: bytes) -> FileSearchLog:
         """See `base.Writer`."""
         self._close_search_log()
-        self._search_log = FileSearchLog(self._path, key)
+        self._search_log = FileSearchLog(self._path, key, self._store_key)
         return self._search_log
 
     def pack(self) -> None:
         """Folds the journal into the store's file, so that one file holds everything; see `base.Writer`."""
-        with writing(self._path):
-            target = NewFile(self._path + ".new", self._path)
+        target = self._new_target(self._store_key)
         try:
             file = new_file(target)
             try:
-                with Hdf5Snapshot(self._path) as now, target.filling(self._path):
+                with self._open() as now, target.filling(self._path):
                     findings = now.findings_group()
                     if findings is not None and now.has_lost_faces:
                         copy_living(Hdf5Findings(self._path, findings), file, now.faces.id)
@@ -285,6 +331,8 @@ class Hdf5Writer:
             self._close_search_log()
             if self._is_fold_due():
                 self.pack()
+            else:
+                self._journal.finish()
         finally:
             self._journal.close()
             self._snapshot.close()
@@ -308,7 +356,38 @@ class Hdf5Writer:
             for name in (".new", ".findings.new"):
                 remove(self._path + name)
 
-    def _create(self, fingerprint: Fingerprint | None) -> None:
+    def _open(self) -> Hdf5Snapshot:
+        return Hdf5Snapshot(self._path, self._key)
+
+    def _new_target(self, store_key: StoreKey | None) -> NewFile:
+        with writing(self._path):
+            return new_target(self._path + ".new", self._path, store_key)
+
+    def _refuse_unless(self, *, encrypted: bool) -> None:
+        with self._open() as now:
+            is_encrypted = now.store_key is not None
+        if encrypted and not is_encrypted:
+            raise SettingMismatchError(
+                f"the store {self._path!r} is not encrypted; `facededup store pack --encrypt` encrypts it"
+            )
+        if is_encrypted and not encrypted:
+            raise SettingMismatchError(
+                f"the store {self._path!r} is encrypted; `facededup store pack --decrypt` decrypts it"
+            )
+
+    def _create_key(self, *, encrypt: bool | None) -> StoreKey | None:
+        if encrypt is None and self._key is not None:
+            raise UsageError(
+                f"there is a key, but {self._path!r} would be a new store without encryption: "
+                "add --encrypt, or --no-encrypt if that is what you want"
+            )
+        if not encrypt:
+            return None
+        if self._key is None:
+            raise WrongKeyError("--encrypt needs a key: give one with --key-file FILE or in FACEDEDUP_KEY")
+        return StoreKey.create(self._key)
+
+    def _create(self, fingerprint: Fingerprint | None, *, encrypt: bool | None) -> None:
         if fingerprint is None:
             refuse_unreadable(self._path)
             raise AssertionError  # pragma: no cover - the line above raises where there is no file
@@ -318,10 +397,11 @@ class Hdf5Writer:
                 "or remove the journal"
             )
         now = datetime.now(UTC).isoformat(timespec="seconds")
-        self._write_empty(Header(uuid.uuid4().bytes, 0, fingerprint, {"created": now}, 0, 0), ())
+        header = Header(uuid.uuid4().bytes, 0, fingerprint, {"created": now}, 0, 0)
+        self._write_empty(header, (), self._create_key(encrypt=encrypt))
 
-    def _empty(self, fingerprint: Fingerprint | None) -> None:
-        with Hdf5Snapshot(self._path) as old:
+    def _empty(self, fingerprint: Fingerprint | None, *, encrypt: bool | None) -> None:
+        with self._open() as old:
             header = Header(
                 uuid=old.header.uuid,
                 generation=old.header.generation + 1,
@@ -330,11 +410,13 @@ class Hdf5Writer:
                 next_image_id=old.next_image_id,
                 next_face_id=old.next_face_id,
             )
-            self._write_empty(header, old.decisions())
+            store_key = old.store_key
+            if encrypt is not None and encrypt != (store_key is not None):
+                store_key = self._create_key(encrypt=encrypt)
+            self._write_empty(header, old.decisions(), store_key)
 
-    def _write_empty(self, header: Header, decisions: Sequence[Decision]) -> None:
-        with writing(self._path):
-            target = NewFile(self._path + ".new", self._path)
+    def _write_empty(self, header: Header, decisions: Sequence[Decision], store_key: StoreKey | None) -> None:
+        target = self._new_target(store_key)
         try:
             with target.filling(self._path), new_file(target) as file:
                 images, faces = empty_tables()
@@ -348,7 +430,7 @@ class Hdf5Writer:
         """Completes a new file that has its findings already, and puts it in place of file and journal."""
         self._journal.close()  # takes nothing more until it is known which file it extends
         try:
-            with Hdf5Snapshot(self._path) as now:
+            with self._open() as now:
                 header = replace(
                     now.header,
                     generation=now.header.generation + 1,
@@ -368,13 +450,16 @@ class Hdf5Writer:
                     file.close()
             with writing(self._path):
                 target.publish()
+            self._key = self._next_key
         finally:
+            self._next_key = self._key
             self._journal = self._open_journal()
 
     def _open_journal(self) -> Journal:
         """The journal that extends the file which is there now; one that is in it already is removed."""
-        base, reader = _open_pair(self._path)
+        base, reader = _open_pair(self._path, self._key)
         base.close()
+        self._store_key = base.store_key
         if reader is not None:
             reader.close()
         else:
@@ -383,7 +468,15 @@ class Hdf5Writer:
                     remove(self._journal_path)
                     flush_folder(self._path)
         end = None if reader is None else reader.end
-        return Journal(self._path, self._journal_path, base.header.uuid, base.header.generation, end)
+        header = base.header
+        return Journal(
+            self._path,
+            self._journal_path,
+            header.uuid,
+            header.generation,
+            end=end,
+            store_key=base.store_key,
+        )
 
     @property
     def _journal_path(self) -> str:
@@ -411,10 +504,15 @@ class Hdf5Store:
 
     Args:
         location: Path of the file; it need not exist.
+        key: Of an encrypted store; plain ones do not need it.
+        encrypt: Whether a new store is encrypted; an existing one that differs is refused by `writer`, unless
+            it is reset. None takes an existing one as it is.
     """
 
-    def __init__(self, location: str) -> None:
+    def __init__(self, location: str, key: Key | None = None, *, encrypt: bool | None = None) -> None:
         self._location = location
+        self._key = key
+        self._encrypt = encrypt
         # Through a link, so that its target is replaced and every name of a store means one lock.
         self._path = os.path.realpath(location)
 
@@ -434,13 +532,13 @@ class Hdf5Store:
 
     def snapshot(self) -> Hdf5Snapshot:
         """See `base.Store`."""
-        return Hdf5Snapshot(self._path)
+        return Hdf5Snapshot(self._path, self._key)
 
     def writer(self, fingerprint: Fingerprint | None = None, *, reset: bool = False) -> Hdf5Writer:
         """See `base.Store`."""
         if fingerprint is None or self.exists():
             refuse_unreadable(self._path)
-        return Hdf5Writer(self._path, fingerprint, reset=reset)
+        return Hdf5Writer(self._path, fingerprint, reset=reset, key=self._key, encrypt=self._encrypt)
 
     def disk_bytes(self) -> int:
         """See `base.Store`."""
@@ -466,17 +564,17 @@ class Hdf5Store:
         """See `base.Store`."""
         from facededup.store.salvage import repair
 
-        return repair(self._path)
+        return repair(self._path, self._key)
 
 
-def _open_pair(path: str) -> tuple[BaseFile, JournalReader | None]:
+def _open_pair(path: str, key: Key | None) -> tuple[BaseFile, JournalReader | None]:
     """The store's file and the journal that extends it, None where there is none or the file has it all.
 
     The journal is opened first: whatever a writer does in between, it is then the file's own or an older one.
     """
     for attempt in range(_ATTEMPTS):
         try:
-            return _open_pair_once(path)
+            return _open_pair_once(path, key)
         except DamagedStoreError:
             # Nearly always real; but a writer may have cut a torn tail, or replaced the store, meanwhile.
             if attempt == _ATTEMPTS - 1:
@@ -485,7 +583,7 @@ def _open_pair(path: str) -> tuple[BaseFile, JournalReader | None]:
     raise AssertionError
 
 
-def _open_pair_once(path: str) -> tuple[BaseFile, JournalReader | None]:
+def _open_pair_once(path: str, key: Key | None) -> tuple[BaseFile, JournalReader | None]:
     journal_path = path + ".journal"
     with ExitStack() as opened:
         journal = None
@@ -495,7 +593,7 @@ def _open_pair_once(path: str) -> tuple[BaseFile, JournalReader | None]:
             pass
         except OSError as exc:
             raise JobError(f"the journal {journal_path!r} cannot be read: {exc.strerror}") from exc
-        base = opened.enter_context(closing(BaseFile(path)))
+        base = opened.enter_context(closing(BaseFile(path, key)))
         if journal is not None and journal.was_begun:
             if journal.uuid != base.header.uuid:
                 raise DamagedStoreError(
@@ -508,6 +606,8 @@ def _open_pair_once(path: str) -> tuple[BaseFile, JournalReader | None]:
                     "restore both from one backup"
                 )
             if journal.generation == base.header.generation:
+                if base.store_key is not None:
+                    journal.unseal(base.store_key)
                 opened.pop_all()
                 return base, journal
         opened.pop_all()

@@ -27,6 +27,7 @@ def look_through(open_snapshot: Callable[[], Snapshot]) -> list[str]:
     Raises:
         StoreNotFoundError: There is none.
         NewerFormatError: A later version made it.
+        WrongKeyError: It is encrypted, and the key is missing or another.
         JobError: It may not be read.
     """
     problems: list[str] = []

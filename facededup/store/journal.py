@@ -3,8 +3,13 @@
     header:  magic, format, generation of the store's file it extends, the store's uuid, CRC-32
     record:  marker, kind, length, CRC-32 of these; the payload; BLAKE2b of header, place, record and payload
 
-A record is bound to its journal and its place, so that stale disk blocks never pass for one. A bad record
-with nothing valid behind it is a torn tail: a commit that never returned. With one behind it, it is damage.
+A record is bound to its journal and its place, so that stale disk blocks never pass for one. In an encrypted
+store each payload is sealed, bound to the same.
+
+A bad record at the end is a torn tail, a commit that never returned, if a power loss can have left it so: it
+is short, its beginning is not whole, or a disk sector of it holds nothing but zeros. Any other is damage, and
+so is every bad record with a valid one behind it. The last record of a writer that closed is an empty one, so
+that what was committed before it is never the end.
 """
 
 from __future__ import annotations
@@ -24,9 +29,11 @@ import numpy as np
 
 from facededup.errors import DamagedStoreError, NewerFormatError, StoreWriteError
 from facededup.store.base import FORMAT
+from facededup.store.crypto import Cipher, StoreKey
 from facededup.store.files import disk, flush_folder, write_all, writing
 from facededup.types import Array
 
+CLOSED = 0
 BATCH = 1
 INFO = 2
 DROP_FINDINGS = 3
@@ -39,6 +46,8 @@ _MARKER = b"\xf5REC"
 _RECORD = struct.Struct("<4sBxxxQI")
 _CHECK_BYTES = 16
 _SEARCH_BYTES = 1 << 24
+_SECTOR = 512
+"""Bytes that a disk writes whole or not at all."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,20 +79,48 @@ class JournalReader:
     def __init__(self, path: str) -> None:
         self._path = path
         self._file = open(path, "rb", buffering=0)  # noqa: SIM115 - held as long as the snapshot
+        self._unsealed: _Unsealed | None = None
         try:
             self._size = os.fstat(self._file.fileno()).st_size
             self.uuid, self.generation = b"", -1
             self.was_begun = self._read_header()
             self.records: list[Record] = []
             self.end = self._follow(_HEADER.size)
-            self._refuse_gap()
+            self._refuse_damage()
         except BaseException:
             self.close()
             raise
 
+    def unseal(self, store_key: StoreKey) -> None:
+        """Says that the payloads are encrypted, and with what."""
+        self._unsealed = _Unsealed(_cipher(store_key, self._header))
+
     def payload(self, record: Record) -> bytes:
-        """The bytes of a record's payload."""
-        return self.read(record.start, record.length)
+        """The bytes of a record's payload.
+
+        Raises:
+            DamagedStoreError: It was not encrypted with the key of its store.
+        """
+        data = self.read(record.start, record.length)
+        if self._unsealed is None:
+            return data
+        try:
+            return self._unsealed.open(data, _bound(record.start - _RECORD.size, record.kind))
+        except ValueError as exc:
+            raise DamagedStoreError(
+                f"the journal {self._path!r} is not its store's; restore both from one backup"
+            ) from exc
+
+    def payload_end(self, record: Record, length: int) -> bytes:
+        """The last `length` bytes of a record's payload.
+
+        Raises:
+            DamagedStoreError: See `payload`.
+        """
+        if self._unsealed is None:
+            return self.read(record.start + record.length - length, length)
+        payload = self.payload(record)
+        return payload[len(payload) - length :]
 
     def read(self, start: int, length: int) -> bytes:
         """Some bytes of the file; fewer at its end."""
@@ -124,20 +161,14 @@ class JournalReader:
         return False
 
     def _record_at(self, offset: int) -> Record | None:
-        head = self.read(offset, _RECORD.size)
-        if len(head) < _RECORD.size:
+        length = self._length_at(offset)
+        if length is None:
             return None
-        marker, kind, length, check = _RECORD.unpack(head)
-        if marker != _MARKER or check != zlib.crc32(head[:-4]):
+        data = memoryview(self.read(offset, _RECORD.size + length + _CHECK_BYTES))
+        head, payload, check = data[: _RECORD.size], data[_RECORD.size : -_CHECK_BYTES], data[-_CHECK_BYTES:]
+        if check != _checksum(self._header, offset, head, payload):
             return None
-        start = offset + _RECORD.size
-        if start + length + _CHECK_BYTES > self._size:
-            return None
-        body = self.read(start, length + _CHECK_BYTES)
-        payload = memoryview(body)[:length]
-        if body[length:] != _checksum(self._header, offset, head, payload):
-            return None
-        return Record(kind, start, length)
+        return Record(_RECORD.unpack(head)[1], offset + _RECORD.size, length)
 
     def _follow(self, place: int) -> int:
         """Takes the valid records from an offset on; the offset behind the last of them."""
@@ -146,12 +177,39 @@ class JournalReader:
             place = record.start + record.length + _CHECK_BYTES
         return place
 
-    def _refuse_gap(self) -> None:
+    def _refuse_damage(self) -> None:
         if self._find_record(self.end + 1) is not None:
-            raise DamagedStoreError(
-                f"the journal {self._path!r} is damaged at byte {self.end}: later records are whole; "
-                "run `facededup verify --repair`, or restore it from a backup"
-            )
+            what = "later records are whole"
+        elif self._is_unlike_a_torn_tail():
+            what = "its last record was changed"
+        else:
+            return
+        raise DamagedStoreError(
+            f"the journal {self._path!r} is damaged at byte {self.end}: {what}; "
+            "run `facededup verify --repair`, or restore it from a backup"
+        )
+
+    def _is_unlike_a_torn_tail(self) -> bool:
+        """Whether the bad record at the end has its full length, and every sector of it was written."""
+        length = self._length_at(self.end)
+        if length is None:
+            return False
+        data = self.read(self.end, _RECORD.size + length + _CHECK_BYTES)
+        # The first sector holds the beginning, which is whole.
+        second = _SECTOR - self.end % _SECTOR
+        return all(any(data[place : place + _SECTOR]) for place in range(second, len(data), _SECTOR))
+
+    def _length_at(self, offset: int) -> int | None:
+        """The payload's length of a record whose beginning is whole and whose end is in the file."""
+        head = self.read(offset, _RECORD.size)
+        if len(head) < _RECORD.size:
+            return None
+        marker, _, length, check = _RECORD.unpack(head)
+        if marker != _MARKER or check != zlib.crc32(head[:-4]):
+            return None
+        if offset + _RECORD.size + length + _CHECK_BYTES > self._size:
+            return None
+        return int(length)
 
     def _find_record(self, place: int) -> int | None:
         """The offset of the first valid record at or behind one."""
@@ -187,6 +245,7 @@ class RescuedJournal(JournalReader):
     def __init__(self, path: str, uuid: bytes, generation: int) -> None:
         self._file = open(path, "rb", buffering=0)  # noqa: SIM115 - held until `close`
         self._path = path
+        self._unsealed = None
         self._size = os.fstat(self._file.fileno()).st_size
         self._header = _pack_header(uuid, generation)
         self.uuid, self.generation, self.was_begun = uuid, generation, True
@@ -208,15 +267,27 @@ class Journal:
         generation: Of the store's file it extends.
         end: Offset behind the last valid record of a journal that is there; what follows is cut off. None to
             begin anew.
+        store_key: Of an encrypted store.
 
     Raises:
         StoreWriteError: The torn tail cannot be cut off.
     """
 
-    def __init__(self, store: str, path: str, uuid: bytes, generation: int, end: int | None) -> None:
+    def __init__(
+        self,
+        store: str,
+        path: str,
+        uuid: bytes,
+        generation: int,
+        *,
+        end: int | None,
+        store_key: StoreKey | None = None,
+    ) -> None:
         self._store = store
         self._path = path
         self._header = _pack_header(uuid, generation)
+        self._cipher = None if store_key is None else _cipher(store_key, self._header)
+        self._is_open_ended = False
         self._file: io.FileIO | None = None
         self._broken = False
         self.size = 0
@@ -242,6 +313,8 @@ class Journal:
             try:
                 if self.size == 0:
                     self._create()
+                if self._cipher is not None:
+                    payload = self._cipher.seal(payload, _bound(self.size, kind))
                 head = _RECORD.pack(_MARKER, kind, len(payload), 0)[:-4]
                 head += struct.pack("<I", zlib.crc32(head))
                 data = head + payload + _checksum(self._header, self.size, head, payload)
@@ -258,6 +331,16 @@ class Journal:
                 raise
             self.size += len(data)
             self._broken = False
+            self._is_open_ended = kind != CLOSED
+
+    def finish(self) -> None:
+        """Marks the end, where something was added.
+
+        Raises:
+            StoreWriteError: It could not be written; nothing else is lost.
+        """
+        if self._is_open_ended and not self._broken:
+            self.append(CLOSED, b"")
 
     @property
     def broken(self) -> bool:
@@ -290,12 +373,37 @@ class Journal:
         self.size = size
 
 
+class _Unsealed:
+    """Opens payloads; keeps the last one, for embeddings are read from it block by block."""
+
+    def __init__(self, cipher: Cipher) -> None:
+        self._cipher = cipher
+        self._last = (b"", b"")
+
+    def open(self, sealed: bytes, bound: bytes) -> bytes:
+        """See `Cipher.open`."""
+        last, payload = self._last  # one assignment, for there may be several threads
+        if last != bound:
+            payload = self._cipher.open(sealed, bound)
+            self._last = (bound, payload)
+        return payload
+
+
+def _cipher(store_key: StoreKey, header: bytes) -> Cipher:
+    return store_key.cipher(b"journal " + header)
+
+
+def _bound(offset: int, kind: int) -> bytes:
+    """What the payload of a record is bound to."""
+    return struct.pack("<QB", offset, kind)
+
+
 def _pack_header(uuid: bytes, generation: int) -> bytes:
     head = _HEADER.pack(_MAGIC, FORMAT, generation, uuid, 0)[:-4]
     return head + struct.pack("<I", zlib.crc32(head))
 
 
-def _checksum(header: bytes, offset: int, head: bytes, payload: bytes | memoryview) -> bytes:
+def _checksum(header: bytes, offset: int, head: bytes | memoryview, payload: bytes | memoryview) -> bytes:
     check = blake2b(header, digest_size=_CHECK_BYTES)
     check.update(struct.pack("<Q", offset))
     check.update(head)

@@ -7,6 +7,7 @@ import os
 
 from facededup.errors import UsageError
 from facededup.store.base import Store
+from facededup.store.crypto import load_key
 
 _DRIVERS = {
     "postgresql": ("psycopg", "postgres"),
@@ -17,23 +18,34 @@ _DRIVERS = {
 """The package that talks to a server, and the extra it comes with, by scheme."""
 
 
-def open_store(location: str) -> Store:
+def open_store(location: str, key_file: str | None = None, *, encrypt: bool | None = None) -> Store:
     """The store at a path or URL; nothing is opened or locked yet.
 
+    Args:
+        location: The path.
+        key_file: Holds the key of an encrypted store; without one, FACEDEDUP_KEY in the environment does.
+        encrypt: Whether a new store is encrypted; see `hdf5.Hdf5Store`.
+
     Raises:
-        UsageError: The URL is malformed, no store is kept under its scheme, or its driver is not installed.
+        PathNotFoundError: There is no such key file.
+        UsageError: The URL is malformed, no store is kept under its scheme, its driver is not installed, or
+            it shall be encrypted.
     """
     if not location:
         raise UsageError("the store has an empty name; give the path of a file such as facededup.h5")
     if not is_url(location):
         from facededup.store.hdf5 import Hdf5Store
 
-        return Hdf5Store(location)
+        return Hdf5Store(location, load_key(key_file), encrypt=encrypt)
     scheme = location.partition("://")[0].lower()
     if scheme not in _DRIVERS:
         raise UsageError(
             f"a store at {scheme}:// is not supported: give the path of a file, or a postgresql://, redis:// "
             "or rediss:// URL"
+        )
+    if encrypt:
+        raise UsageError(
+            f"--encrypt is for files: a store at {scheme}:// is encrypted by its server, if at all"
         )
     package, extra = _DRIVERS[scheme]
     if importlib.util.find_spec(package) is None:

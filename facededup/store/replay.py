@@ -59,13 +59,12 @@ class Replay:
         tables = Tables(base.images, base.faces, base.header.next_image_id, base.header.next_face_id)
         # Batch k offered the sources _starts[k] to _starts[k + 1]; its embeddings end its record.
         self._starts = [base.face_count]
-        self._offsets = []
+        self._batches = batches
         for record in batches:
             assert journal is not None
             arrays = unpack_arrays(journal.payload(record))
             tables.apply(arrays)
             self._starts.append(self._starts[-1] + len(arrays["embeddings"]))
-            self._offsets.append(record.start + record.length - arrays["embeddings"].nbytes)
         self.images = tables.images()
         self.faces, self._source = tables.faces(self.images)
         self.next_image_id = tables.next_image_id
@@ -102,7 +101,7 @@ class Replay:
         count = self._starts[batch + 1] - self._starts[batch]
         dimension = self._base.header.fingerprint.dimension
         assert self._journal is not None
-        data = self._journal.read(self._offsets[batch], count * dimension * 4)
+        data = self._journal.payload_end(self._batches[batch], count * dimension * 4)
         return np.frombuffer(data, "<f4").reshape(count, dimension)
 
 

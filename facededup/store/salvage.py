@@ -15,7 +15,6 @@ from contextlib import ExitStack, closing
 from dataclasses import replace
 from typing import Any
 
-import h5py
 import numpy as np
 from numpy.typing import NDArray
 
@@ -25,6 +24,7 @@ from facededup.store.basefile import (
     BLOCK,
     Header,
     new_file,
+    opened,
     read_block,
     read_column,
     read_decision_log,
@@ -34,11 +34,13 @@ from facededup.store.basefile import (
     refuse_unreadable,
     write_base,
 )
-from facededup.store.files import NewFile, disk, flush_folder, remove, writing
+from facededup.store.crypto import Key
+from facededup.store.files import disk, flush_folder, remove, writing
 from facededup.store.findings import Hdf5Findings
 from facededup.store.journal import BATCH, DECISIONS, DROP_FINDINGS, FORGET_DECISIONS, INFO, RescuedJournal
 from facededup.store.lock import StoreLock
 from facededup.store.replay import Replay, replay_decisions
+from facededup.store.sealed import new_target
 from facededup.store.tables import (
     ADDED_COLUMNS,
     FACE_COLUMNS,
@@ -58,12 +60,14 @@ _ADDED = frozenset(name.partition("/")[2] for name in ADDED_COLUMNS)
 _PAIRS = 1 << 20
 
 
-def repair(path: str) -> Repair:
+def repair(path: str, key: Key | None = None) -> Repair:
     """Puts a sound store with all that is intact in the place of a damaged one, in one atomic step.
 
-    The damaged file and its journal stay beside it, with `.damaged` behind their names.
+    The damaged file and its journal stay beside it, with `.damaged` behind their names. `key` is that of an
+    encrypted store, which stays encrypted.
 
     Raises:
+        WrongKeyError: It is encrypted, and the key is missing or another.
         DamagedStoreError: Nothing can be kept; the file is left as it is.
         StoreNotFoundError: There is none.
         StoreLockedError: Another process is writing to it.
@@ -72,11 +76,11 @@ def repair(path: str) -> Repair:
     refuse_unreadable(path)
     lock = StoreLock(path)
     try:
-        with ExitStack() as opened:
-            base = opened.enter_context(closing(SalvagedFile(path)))
-            journal = _open_journal(path, base.header)
+        with ExitStack() as stack:
+            base = stack.enter_context(closing(SalvagedFile(path, key)))
+            journal = _open_journal(path, base)
             if journal is not None:
-                opened.enter_context(closing(journal))
+                stack.enter_context(closing(journal))
             return _rewrite(path, base, journal)
     finally:
         lock.release()
@@ -91,6 +95,7 @@ class SalvagedFile:
 
     Attributes:
         header: Of the file.
+        store_key: Of an encrypted store.
         images: The images whose path is intact.
         faces: The faces of intact contents.
         face_count: Number of these.
@@ -98,16 +103,21 @@ class SalvagedFile:
         faces_lost: Faces that are not kept.
     """
 
-    def __init__(self, path: str) -> None:
+    def __init__(self, path: str, key: Key | None) -> None:
         self.path = path
+        self._open = ExitStack()
         try:
+            self.file, self.store_key = self._open.enter_context(opened(path, key, rescue=True))
             with reading(path):
-                self.file = h5py.File(path, "r", locking=False)
                 self.header: Header = read_header(path, self.file, with_info=False)
         except DamagedStoreError as exc:
+            self._open.close()
             raise DamagedStoreError(
                 f"nothing of {path!r} can be read any more: restore it from a backup, or index anew"
             ) from exc
+        except BaseException:
+            self._open.close()
+            raise
         columns, sound = self._read("images", [*IMAGE_COLUMNS, *TEXT_COLUMNS])
         self._count = len(sound["path"])
         named = np.flatnonzero(sound["path"] & sound["id"])
@@ -143,7 +153,7 @@ class SalvagedFile:
 
     def close(self) -> None:
         """Lets the file go."""
-        self.file.close()
+        self._open.close()
 
     def _read(self, group: str, names: list[str]) -> tuple[dict[str, Array], dict[str, NDArray[np.bool_]]]:
         """Columns with zeros where they are damaged, and for each where it is sound."""
@@ -269,15 +279,18 @@ def _mark_lost(table: ImageTable, lost: NDArray[np.bool_]) -> ImageTable:
     )
 
 
-def _open_journal(path: str, header: Header) -> RescuedJournal | None:
+def _open_journal(path: str, base: SalvagedFile) -> RescuedJournal | None:
     try:
-        return RescuedJournal(path + ".journal", header.uuid, header.generation)
+        journal = RescuedJournal(path + ".journal", base.header.uuid, base.header.generation)
     except FileNotFoundError:
         return None
     except OSError as exc:
         raise DamagedStoreError(
             f"the journal of {path!r} cannot be read ({exc.strerror}): restore it, or move it away"
         ) from exc
+    if base.store_key is not None:
+        journal.unseal(base.store_key)
+    return journal
 
 
 def _rewrite(path: str, base: SalvagedFile, journal: RescuedJournal | None) -> Repair:
@@ -306,7 +319,7 @@ def _rewrite(path: str, base: SalvagedFile, journal: RescuedJournal | None) -> R
         next_face_id=now.next_face_id,
     )
     with writing(path):
-        target = NewFile(path + ".new", path)
+        target = new_target(path + ".new", path, base.store_key)
     try:
         with target.filling(path), new_file(target) as file:
             blocks = (

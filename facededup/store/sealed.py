@@ -18,7 +18,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Self
 
-from facededup.errors import DamagedStoreError, NewerFormatError, WrongKeyError
+from facededup.errors import NewerFormatError, WrongKeyError
 from facededup.store.crypto import LOCK_BYTES, OVERHEAD, Cipher, Key, StoreKey
 from facededup.store.files import NewFile, disk, write_all
 
@@ -106,7 +106,7 @@ class SealedFile:
 
     Raises:
         WrongKeyError: The key is missing, or another.
-        DamagedStoreError: It is damaged.
+        ValueError: It is damaged.
         NewerFormatError: A later version wrote it.
         OSError: It cannot be read.
     """
@@ -115,11 +115,6 @@ class SealedFile:
         self._file = open(path, "rb", buffering=0)  # noqa: SIM115 - held until `close`
         try:
             head = self._read_head(path, key, rescue=rescue)
-        except ValueError as exc:
-            self.close()
-            raise DamagedStoreError(
-                f"{path!r} is damaged; run `facededup verify`, or restore it from a backup"
-            ) from exc
         except BaseException:
             self.close()
             raise

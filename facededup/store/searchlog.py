@@ -18,6 +18,7 @@ import numpy as np
 
 from facededup.errors import DamagedStoreError, NewerFormatError
 from facededup.store.base import PairBlock
+from facededup.store.crypto import StoreKey
 from facededup.store.files import flush_folder, remove, writing
 from facededup.store.journal import Journal, JournalReader, Record, pack_arrays, unpack_arrays
 from facededup.types import Array
@@ -42,10 +43,12 @@ class FileSearchLog:
     Args:
         store: Path of the store.
         key: 16 bytes that only the same search has; a log with another is not continued.
+        store_key: Of an encrypted store.
     """
 
-    def __init__(self, store: str, key: bytes) -> None:
+    def __init__(self, store: str, key: bytes, store_key: StoreKey | None = None) -> None:
         self._store = store
+        self._store_key = store_key
         self._path = store + ENDING
         self._key = key
         self._records: list[Record] = []
@@ -74,7 +77,7 @@ class FileSearchLog:
         """See `base.SearchLog`."""
         self._close_files()
         self._records.clear()
-        self._journal = Journal(self._store, self._path, self._key, 0, None)
+        self._journal = self._open_journal(end=None)
         self._unkept, self.state, self.covered = state, state, 0
         self._settled, self._pending, self._open, self._buffered = [], None, [], 0
         self._kept_at = time.monotonic()
@@ -125,9 +128,14 @@ class FileSearchLog:
         with suppress(OSError, DamagedStoreError, NewerFormatError):
             reader = JournalReader(self._path)
             if reader.was_begun and reader.uuid == self._key:
+                if self._store_key is not None:
+                    reader.unseal(self._store_key)
                 return reader
             reader.close()
         return None
+
+    def _open_journal(self, *, end: int | None) -> Journal:
+        return Journal(self._store, self._path, self._key, 0, end=end, store_key=self._store_key)
 
     def _take_over(self, reader: JournalReader) -> None:
         ends = [place for place, record in enumerate(reader.records) if record.kind == COVERED]
@@ -138,7 +146,7 @@ class FileSearchLog:
         (self.covered,) = _NUMBER.unpack(reader.payload(last))
         self.state = self._read_state(reader)
         end = last.start + last.length + _CHECK_BYTES
-        self._journal = Journal(self._store, self._path, self._key, 0, end)
+        self._journal = self._open_journal(end=end)
 
     def _read_state(self, reader: JournalReader) -> Mapping[str, Array]:
         parts: dict[str, list[Array]] = {}

@@ -4,10 +4,9 @@ start("committer.py", LOCATION, FIRST, COUNT, "" | "fold" | "findings")
 """
 
 import numpy as np
-from samples import FINGERPRINT, numbered
+from samples import FINGERPRINT, numbered, store_at
 
 from facededup.store.base import ClusterTable, PairBlock
-from facededup.store.opener import open_store
 
 
 def pairs(number):
@@ -26,8 +25,8 @@ def clusters(number):
     )
 
 
-def run(location, first, count, then=""):
-    with open_store(location).writer(FINGERPRINT) as writer:
+def run(path, first, count, then=""):
+    with store_at(path).writer(FINGERPRINT) as writer:
         print("open", flush=True)
         for number in range(int(first), int(first) + int(count)):
             writer.commit(numbered(number))

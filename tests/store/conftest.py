@@ -3,8 +3,8 @@ import tempfile
 
 import programs
 import pytest
+from samples import ENCRYPTED, store_at
 
-from facededup.store.hdf5 import Hdf5Store
 from facededup.store.opener import open_store
 
 
@@ -15,12 +15,13 @@ def programs_end():
     programs.stop()
 
 
-@pytest.fixture
-def store():
+@pytest.fixture(params=["plain", "encrypted"])
+def store(request):
     """The place for a store in a folder of its own; in memory where that can be, so that a flush is free."""
     memory = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
-    with tempfile.TemporaryDirectory(dir=memory) as folder:
-        yield Hdf5Store(os.path.join(folder, "s.h5"))
+    prefix = ENCRYPTED if request.param == "encrypted" else None
+    with tempfile.TemporaryDirectory(prefix=prefix, dir=memory) as folder:
+        yield store_at(os.path.join(folder, "s.h5"))
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -9,10 +9,9 @@ import signal
 import sys
 
 from committer import clusters, pairs
-from samples import FINGERPRINT, numbered
+from samples import FINGERPRINT, numbered, store_at
 
 from facededup.errors import FacededupError
-from facededup.store.hdf5 import Hdf5Store
 
 
 def limit(path, size):
@@ -20,7 +19,7 @@ def limit(path, size):
     signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     resource.setrlimit(resource.RLIMIT_FSIZE, (int(size), int(size)))
     try:
-        with Hdf5Store(path).writer(FINGERPRINT) as writer:
+        with store_at(path).writer(FINGERPRINT) as writer:
             for number in range(100, 140):
                 writer.commit(numbered(number))
                 print(number, flush=True)
@@ -42,7 +41,7 @@ def user(path):
     if os.getuid() == 0:
         os.setuid(65534)
     try:
-        with Hdf5Store(path).writer(FINGERPRINT) as writer:
+        with store_at(path).writer(FINGERPRINT) as writer:
             writer.commit(numbered(0))
     except FacededupError as exc:
         print(type(exc).__name__, exc)

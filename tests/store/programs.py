@@ -25,7 +25,8 @@ class Program:
     def __init__(self, server, name, args):
         out, theirs_out = os.pipe()
         err, theirs_err = os.pipe()
-        self._channel, theirs = socket.socketpair()
+        # In packets: the process may have ended before its number is read.
+        self._channel, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         request = json.dumps([name, *map(str, args)]).encode()
         socket.send_fds(server, [request], [theirs_out, theirs_err, theirs.fileno()])
         for descriptor in (theirs_out, theirs_err):

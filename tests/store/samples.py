@@ -1,15 +1,35 @@
 """Batches made of numbers, and a plain model of what a store does with them."""
 
 import hashlib
+import os
 from dataclasses import dataclass, field
 
 import numpy as np
+import pytest
 
 from facededup.store.base import Batch, Content, Fingerprint, ImageRecord
+from facededup.store.crypto import Key
+from facededup.store.hdf5 import Hdf5Store
+from facededup.store.opener import is_url, open_store
 from facededup.types import Box, Decision, Face, FaceKey, FileStat, Outcome, Quality
 
 DIMENSION = 8
+KEY = Key(b"a key of tests, long enough")
+ENCRYPTED = "encrypted-"
+"""Begins the name of a folder whose stores are encrypted, in every process of a test."""
 FINGERPRINT = Fingerprint("Dlib", "dlib/1", DIMENSION, "dlib", "chip", False, "all")
+
+
+plain_only = pytest.mark.parametrize("store", ["plain"], indirect=True)
+"""For tests that look into the HDF5 file."""
+
+
+def store_at(path):
+    """The store at a path, encrypted or not as its folder is named, or at a URL."""
+    if is_url(path):
+        return open_store(path)
+    is_encrypted = os.path.basename(os.path.dirname(path)).startswith(ENCRYPTED)
+    return Hdf5Store(path, KEY if is_encrypted else None, encrypt=is_encrypted)
 
 
 def digest(key):

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from samples import DIMENSION, FINGERPRINT, Model, content, decided, digest, image, numbered
+from samples import DIMENSION, FINGERPRINT, Model, content, decided, digest, image, numbered, plain_only
 
 from facededup.store.base import Batch, Content
 from facededup.store.hdf5 import Hdf5Store
@@ -194,6 +194,7 @@ def test_reset_drops_all_but_decisions_and_ids(any_store):
         assert snapshot.decisions() == (decided("one", "two"),)
 
 
+@plain_only
 def test_any_hdf5_tool_can_read_it(store):
     with store.writer(FINGERPRINT) as writer:
         writer.commit(numbered(7))
@@ -247,8 +248,8 @@ def test_a_huge_journal_is_folded_in_the_midst(store, monkeypatch):
         for number in range(60):
             writer.commit(numbered(number))
             assert store.disk_bytes() > 0
-        with h5py.File(store.path) as file:
-            assert file.attrs["generation"] > 0
+        with store.snapshot() as snapshot:
+            assert snapshot.header.generation > 0
     with store.snapshot() as snapshot:
         assert len(snapshot.images) == 180
 

@@ -10,7 +10,7 @@ import h5py
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from samples import FINGERPRINT, decided, digest, numbered
+from samples import FINGERPRINT, decided, digest, numbered, plain_only
 
 from facededup.errors import StoreWriteError
 from facededup.store.decisions import VERDICTS
@@ -116,6 +116,7 @@ def test_an_append_is_durable_on_return(store):
         assert snapshot.decisions() == (decided("k", "l"),)
 
 
+@plain_only
 def test_forgotten_decisions_leave_no_bytes(store):
     with store.writer(FINGERPRINT) as writer:
         writer.append_decisions([decided("k", "l", who="Kim"), decided("m", "n", a_path=b"/secret.jpg")])
@@ -133,6 +134,7 @@ def files_of(store):
     return b"".join(path.read_bytes() for path in sorted(Path(store.path).parent.iterdir()))
 
 
+@plain_only
 def test_a_repair_keeps_intact_decisions(store, tmp_path):
     with store.writer(FINGERPRINT) as writer:
         writer.commit(numbered(0))
@@ -150,6 +152,7 @@ def test_a_repair_keeps_intact_decisions(store, tmp_path):
         assert snapshot.decisions() == (decided("k", "l"), decided("k", "m"))
 
 
+@plain_only
 def test_damaged_decisions_are_said_and_dropped(store):
     with store.writer(FINGERPRINT) as writer:
         writer.commit(numbered(0))
