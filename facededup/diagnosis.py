@@ -14,7 +14,7 @@ from importlib import metadata, util
 from typing import Any
 
 import facededup
-from facededup.devices import count_gpus
+from facededup.devices import list_gpus
 from facededup.errors import FacededupError
 from facededup.models.catalog import DEFAULT_MODEL, MODELS, describe_model
 from facededup.models.engine import ENGINES
@@ -93,8 +93,9 @@ def _libraries(answers: dict[str, dict[str, Any]], asked: set[str]) -> Iterator[
 
 
 def _gpu(answers: dict[str, dict[str, Any]], *, needed: bool) -> Iterator[Check]:
-    count = count_gpus()
-    yield Check("gpu", "driver", "ok" if count else "absent", _gpus(count), needed)
+    shown = list_gpus()
+    names = ", ".join(f"{gpu.number} {gpu.name} ({gpu.memory_bytes / 1e9:.0f} GB)" for gpu in shown)
+    yield Check("gpu", "driver", "ok" if shown else "absent", names or _gpus(0), needed)
     for name, answer in answers.items():
         if "gpus" in answer:
             yield Check("gpu", name, "ok" if answer["gpus"] else "absent", _gpus(answer["gpus"]))

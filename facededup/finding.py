@@ -17,6 +17,7 @@ from facededup.calibration import choose_cut, compared_pairs, store_calibration
 from facededup.copies import Copies
 from facededup.counting import count_faces, count_images
 from facededup.errors import StoreNotFoundError, TooManyPairsError, UsageError
+from facededup.gpu_usage import gpus_watched
 from facededup.groups import chosen_grouping, image_groups
 from facededup.listing import CHUNK, Listing
 from facededup.matching import gpu
@@ -67,7 +68,7 @@ def find_duplicates(
     store = open_store(settings.store, settings.key_file)
     with store.snapshot() as snapshot:
         choose_fingerprint(settings, snapshot.fingerprint, store.location)
-    with store.writer() as writer:
+    with gpus_watched(settings, metrics), store.writer() as writer:
         join = open_join and open_join(settings, store.location, writer.snapshot)
         search = _Search(writer, settings, metrics, progress, searches=searches, join=join)
         search.execute()
@@ -90,9 +91,11 @@ def open_searches(settings: Settings) -> tuple[TileSearch, ...]:
         UsageError: An approximate search was demanded on a GPU, which searches exactly.
         JobError: A GPU failed its trial.
     """
-    approximate = settings.index == "ivf"
+    approximate = settings.index in ("ivf", "hnsw")
     if approximate and (settings.gpu or settings.devices):
-        raise UsageError("a GPU searches exactly: leave out --index ivf, or --gpu and --devices")
+        raise UsageError(
+            f"a GPU searches exactly: leave out --index {settings.index}, or --gpu and --devices"
+        )
     return gpu.open_searches(
         gpu=False if approximate else settings.gpu,
         devices=settings.devices,

@@ -17,6 +17,7 @@ from functools import partial
 from facededup.counting import count_faces, count_images
 from facededup.errors import JobError
 from facededup.executor import Executor, LocalExecutor, OpenExecutor, Result, Work, open_local_encoder
+from facededup.gpu_usage import gpus_watched
 from facededup.identity import KnownImages, Relation, Twin
 from facededup.images.listed import ListedImages
 from facededup.images.walk import FoundFile, ImageWalk, find_images, find_mount
@@ -83,7 +84,10 @@ def index_images(
         early = settings.gpu or settings.devices or (existing is None and not is_default)
         encoder = open_local_encoder(fingerprint, settings) if early else None
         open_executor = partial(LocalExecutor, encoder=encoder)
-    with store.writer(fingerprint, reset=settings.reset) as writer:
+    with (
+        gpus_watched(settings, metrics),
+        store.writer(fingerprint, reset=settings.reset) as writer,
+    ):
         run = _Run(writer, fingerprint, store.location, metrics, settings, manifest=manifest)
         run.execute(walk, progress, open_executor)
         writer.record({"last_run": run.summary()})

@@ -16,6 +16,7 @@ LAYERS = (
     "metrics",
     "progress",
     "devices",
+    "gpu_usage",
     "images",
     "models",
     "faces",

@@ -120,6 +120,11 @@ def run(request: Request, paths: Paths = None) -> None:
     Embeds what is new under the given paths and searches the whole store for faces of the same person.
     """
     _refuse_nothing(request, paths)
+    if request.settings.gpu or request.settings.devices:
+        from facededup.finding import open_searches
+
+        # A demand that the search cannot meet is refused before hours of indexing, not after.
+        open_searches(request.settings)
     _warm_up_workers()
     from facededup import api
 
@@ -206,6 +211,8 @@ def write_metrics(request: Request, metrics: Metrics) -> None:
 
 def _together(indexed: Metrics, found: Metrics) -> Metrics:
     """The metrics of `run`: stages, images and faces of both added up; start-up ended with the first."""
+    from facededup.gpu_usage import add_usage
+
     both = replace(
         indexed,
         command="run",
@@ -215,7 +222,7 @@ def _together(indexed: Metrics, found: Metrics) -> Metrics:
         images=indexed.images + found.images,
         faces=indexed.faces + found.faces,
         startup_seconds=indexed.startup_seconds or found.startup_seconds,
-        gpu=indexed.gpu or found.gpu,
+        gpu=add_usage(indexed.gpu, found.gpu),
     )
     for name, stage in found.stages.items():
         both.stages[name].add(stage.seconds, stage.items)
