@@ -16,12 +16,14 @@ from numpy.typing import NDArray
 from facededup.calibration import choose_cut, compared_pairs, store_calibration
 from facededup.copies import Copies
 from facededup.counting import count_faces, count_images
+from facededup.decisions import decide
 from facededup.errors import StoreNotFoundError, TooManyPairsError, UsageError
 from facededup.gpu_usage import gpus_watched
 from facededup.groups import chosen_grouping, image_groups
 from facededup.listing import CHUNK, Listing
 from facededup.matching import gpu
 from facededup.matching.clusters import average_linkage
+from facededup.matching.constraints import join, separate
 from facededup.matching.graph_clusters import chinese_whispers, connected_components
 from facededup.matching.selfjoin import estimate_pairs
 from facededup.matching.shape import describe_clusters
@@ -148,6 +150,7 @@ class _Search:
         self.fit = fit_faces(self.snapshot, settings.min_quality)
         self.choice = choose_cut(settings, self.calibration, compared_pairs(self._group[self.fit]))
         self.cut = self.choice.cosine
+        self.decided = decide(self.snapshot)
         self.group_by = chosen_grouping(self.snapshot.images, settings.group_by)
         self.groups = image_groups(self.snapshot.images, self.group_by)
         self.total = 0
@@ -350,6 +353,7 @@ class _Search:
                 new[labels[members[images[members] == row]]] = True
         for block in pairs():
             inside = block.new & (labels[block.a] == labels[block.b])
+            inside &= ~self.decided.are_same(block.a, block.b)
             new[labels[block.a[inside]]] = True
         order = np.argsort(members)
         place = np.empty(len(order), np.int64)
@@ -379,6 +383,7 @@ class _Search:
         a, b = np.concatenate((labels, first[named])), np.concatenate((np.arange(count), faces))
         links = PairBlock(a, b, np.ones(len(a)), np.zeros(len(a), np.bool_))
         joined = connected_components(count, lambda: iter([links]), 1.0)
+        joined = separate(joined, self.decided.kept_apart, lambda: iter([links]))
         lowest, highest = np.full(count, len(groups)), np.full(count, -1)
         np.minimum.at(lowest, joined[faces], named)
         np.maximum.at(highest, joined[faces], named)
@@ -388,14 +393,18 @@ class _Search:
         self, pairs: Callable[[], Iterator[PairBlock]], weights: NDArray[np.int64]
     ) -> NDArray[np.int64]:
         """The lowest row of each face's cluster."""
-        count = len(self.vectors)
+        count, apart = len(self.vectors), self.decided.kept_apart
         match self.settings.clustering:
             case "components":
-                return connected_components(count, pairs, self.cut)
+                labels = separate(connected_components(count, pairs, self.cut), apart, pairs)
             case "chinese-whispers":
-                return chinese_whispers(count, pairs, self.cut)
+                labels = separate(chinese_whispers(count, pairs, self.cut), apart, pairs)
             case _:
-                return average_linkage(count, pairs, self.vectors.gather, self.cut, weights=weights)
+                labels = average_linkage(
+                    count, pairs, self.vectors.gather, self.cut, weights=weights, apart=apart
+                )
+        person = self.decided.person
+        return labels if person is None else join(labels, person, apart)
 
     def _cluster_keys(self, members: NDArray[np.int64], offsets: NDArray[np.int64]) -> list[str]:
         """Stable names: from the smallest (content hash, box) among the members."""
@@ -455,7 +464,7 @@ def _result(snapshot: Snapshot, location: str, settings: Settings, metrics: Metr
         )
     meta = findings.meta
     listing = Listing(snapshot, findings, float(meta["operating_cosine"]))
-    pairs, in_groups = listing.pair_totals()
+    pairs, different, in_groups = listing.pair_totals()
     return FindResult(
         store=location,
         fingerprint=snapshot.fingerprint,
@@ -470,7 +479,12 @@ def _result(snapshot: Snapshot, location: str, settings: Settings, metrics: Metr
         expected_false_pairs=meta.get("expected_false_pairs"),
         true_pairs_kept=meta.get("true_pairs_kept"),
         extrapolated=bool(meta.get("extrapolated")),
-        suppressed={"different": 0, "group": in_groups, "quality": int(meta.get("unfit_pairs", 0))},
+        suppressed={
+            "different": different,
+            "group": in_groups,
+            "quality": int(meta.get("unfit_pairs", 0)),
+        },
+        decisions=listing.decided.counts(),
         clusters_total=len(findings.clusters),
         clusters=listing.clusters(settings.limit),
         pairs_total=pairs,

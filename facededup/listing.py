@@ -8,13 +8,16 @@ from __future__ import annotations
 import os
 from abc import abstractmethod
 from collections.abc import Iterator, Sequence
+from functools import cached_property
 from typing import TypeVar, overload
 
 import numpy as np
 from numpy.typing import NDArray
 
 from facededup.copies import Copies
+from facededup.decisions import SAME, decide
 from facededup.groups import image_groups
+from facededup.images.phash import are_same_photo
 from facededup.manifest import decode_tags
 from facededup.models.scores import similarity
 from facededup.store.base import ClusterTable, FaceTable, Findings, ImageTable, PairBlock, Snapshot
@@ -72,6 +75,11 @@ class Listing:
         """Images that were not there in the findings before."""
         self.group = image_groups(self.images, findings.meta.get("group_by"))
         """The group of each image, None without groups."""
+        self.decided = decide(snapshot)
+        """What people decided, up to now."""
+        self._first_face = np.full(len(self.images), -1)
+        begins = np.flatnonzero(self.faces.number == 0)
+        self._first_face[self.faces.image[begins]] = begins
 
     def path(self, row: int) -> str:
         """An image's path."""
@@ -95,25 +103,54 @@ class Listing:
         """On the calibrated scale."""
         return float(similarity(cosine, self.operating_cosine))
 
-    def pair_totals(self) -> tuple[int, int]:
-        """Number of pairs, those of copies included, and how many more are within a group."""
+    def pair_totals(self) -> tuple[int, int, int]:
+        """Number of pairs, copies' included; how many more are decided to be different; or in a group."""
         listed = self.copies.listed_count
         total = self.copies.twin_pair_count
         for start in range(0, self.findings.pair_count, CHUNK):
             block = self.findings.pairs(start, start + CHUNK)
             total += int((listed[self._image(block.a)] * listed[self._image(block.b)]).sum())
-        return (total, 0) if self.group is None else self._split(total)
+        different = sum(len(columns[0]) for columns in self._different_pairs())
+        if self.group is None:
+            return total - different, different, 0
+        across = sum(len(columns[0]) for columns in self.all_pairs())
+        return across, different, total - across - different
 
     def all_pairs(self) -> Iterator[PairColumns]:
-        """All pairs that are not within a group, those of copies included, in blocks and no order."""
+        """All pairs to be listed, those of copies included, in blocks and no order."""
         yield from self._twin_columns()
         for start in range(0, self.findings.pair_count, CHUNK):
             block = self.findings.pairs(start, start + CHUNK)
-            yield from self._expand(block.a, block.b, block.cosine, block.new)
+            kept = ~self._are_different(block)
+            yield from self._expand(block.a[kept], block.b[kept], block.cosine[kept], block.new[kept])
 
-    def _split(self, total: int) -> tuple[int, int]:
-        across = sum(len(columns[0]) for columns in self.all_pairs())
-        return across, total - across
+    def decision(self, image_a: int, number_a: int, image_b: int, number_b: int) -> str | None:
+        """What was decided on two faces, given by rows of images and numbers."""
+        if not self.decided.verdicts:
+            return None
+        first = self.images.first
+        a, b = self._first_face[first[image_a]] + number_a, self._first_face[first[image_b]] + number_b
+        return self.decided.verdict(int(a), int(b))
+
+    def same_photos(self, images_a: Rows, images_b: Rows) -> NDArray[np.bool_]:
+        """Which couples of images, given by rows, are one photo saved twice."""
+        phash, first = self.images.phash, self.images.first
+        twins = first[images_a] == first[images_b]
+        return np.asarray(twins | are_same_photo(phash[images_a], phash[images_b]))
+
+    def _different_pairs(self) -> Iterator[PairColumns]:
+        if len(self.decided.apart):
+            for start in range(0, self.findings.pair_count, CHUNK):
+                block = self.findings.pairs(start, start + CHUNK)
+                gone = self._are_different(block)
+                yield from self._expand(block.a[gone], block.b[gone], block.cosine[gone], block.new[gone])
+
+    def _are_different(self, block: PairBlock) -> NDArray[np.bool_]:
+        """Which stored pairs were decided to be of different people."""
+        if not len(self.decided.apart):
+            return np.zeros(len(block), np.bool_)
+        ids = self.faces.id
+        return self.decided.are_apart(np.searchsorted(ids, block.a), np.searchsorted(ids, block.b))
 
     def pairs(self, limit: int) -> PairList:
         """The pairs of highest similarity; all for limit 0."""
@@ -160,7 +197,7 @@ class Listing:
         count = 0
         for start in range(0, self.findings.pair_count, CHUNK):
             block = self.findings.pairs(start, start + CHUNK)
-            choice = (block.cosine >= floor) & self._across(block)
+            choice = (block.cosine >= floor) & self._across(block) & ~self._are_different(block)
             kept.append(tuple(column[choice] for column in (block.a, block.b, block.cosine, block.new)))
             count += int(choice.sum())
             if limit and count > 4 * max(limit, CHUNK):
@@ -287,13 +324,20 @@ class PairList(LazySequence[Pair]):
             column[position].item() for column in self.columns
         )
         listing = self._listing
+        decision = listing.decision(image_a, number_a, image_b, number_b)
         return Pair(
             a=FaceRef(listing.path(image_a), number_a, listing.tags(image_a)),
             b=FaceRef(listing.path(image_b), number_b, listing.tags(image_b)),
             similarity=listing.similarity(cosine),
             cosine=cosine,
-            new=new,
+            new=new and decision != SAME,
+            decision=decision,
+            same_photo=bool(self._same_photo[position]),
         )
+
+    @cached_property
+    def _same_photo(self) -> NDArray[np.bool_]:
+        return self._listing.same_photos(self.columns[0], self.columns[2])
 
 
 class ClusterList(LazySequence[Cluster]):
@@ -327,8 +371,9 @@ class ClusterList(LazySequence[Cluster]):
         number = int(self._order[position])
         place = slice(int(table.offsets[number]), int(table.offsets[number + 1]))
         members = table.members[place]
+        rows = np.searchsorted(listing.faces.id, members)
         found = []
-        for face in np.searchsorted(listing.faces.id, members).tolist():
+        for face in rows.tolist():
             box = Box(*listing.faces.box[face].tolist())
             found += [
                 (int(listing.rank[image]), int(listing.faces.number[face]), image, box)
@@ -351,4 +396,5 @@ class ClusterList(LazySequence[Cluster]):
             bridges=()
             if table.bridge is None
             else tuple(map(listing.face_ref, members[table.bridge[place]].tolist())),
+            decided=listing.decided.is_one_person(rows),
         )

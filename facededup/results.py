@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from facededup.metrics import Metrics
@@ -110,6 +110,8 @@ class FindResult:
         true_pairs_kept: Share of the pairs of one person that reach this threshold, None likewise.
         extrapolated: The expectation is beyond the rates that were measured.
         suppressed: Pairs left out, by reason (`different`, `group`, `quality`).
+        decisions: Those that hold, by verdict; `contradictions`: `same` decisions left out because their
+            chain leads to faces decided to be different; `elsewhere`: on faces that are not in the store.
         clusters_total: Number of clusters.
         clusters: By falling size, then falling min_similarity, then path.
         pairs_total: Number of pairs.
@@ -142,6 +144,7 @@ class FindResult:
     metrics: Metrics
     group_by: str | None = None
     tag_columns: tuple[str, ...] = ()
+    decisions: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

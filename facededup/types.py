@@ -99,13 +99,25 @@ class FaceRef:
 
 @dataclass(frozen=True, slots=True)
 class Pair:
-    """Two faces at or above the threshold. `new`: not there in the findings before."""
+    """Two faces at or above the threshold.
+
+    Attributes:
+        a: One face.
+        b: The other.
+        similarity: On the calibrated scale.
+        cosine: Inner product of the two embeddings.
+        new: Not there in the findings before, and not decided to be one person.
+        decision: `same` or `later` where that was decided.
+        same_photo: The two images are one photo, saved twice.
+    """
 
     a: FaceRef
     b: FaceRef
     similarity: float
     cosine: float
     new: bool
+    decision: str | None = None
+    same_photo: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,6 +143,8 @@ class Cluster:
         mean_similarity: Over all pairs of its distinct faces; None in findings of an older version.
         medoid: The face most like the others, likewise.
         bridges: Faces without which it would fall into two groups; see docs/clustering.md.
+        decided: All its faces were decided to be one person, pair by pair or through a chain; byte-identical
+            images need no decision.
     """
 
     id: str
@@ -141,6 +155,7 @@ class Cluster:
     mean_similarity: float | None = None
     medoid: FaceRef | None = None
     bridges: tuple[FaceRef, ...] = ()
+    decided: bool = False
 
 
 @dataclass(frozen=True, slots=True)

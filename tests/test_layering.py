@@ -27,6 +27,7 @@ LAYERS = (
     "manifest",
     "groups",
     "matching",
+    "decisions",
     "workers",
     "recipe",
     "calibration",

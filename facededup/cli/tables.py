@@ -112,6 +112,14 @@ def print_findings(out: Console, notes: Console, result: FindResult) -> None:
     _note_expectation(notes, result)
     if not result.complete:
         _note(notes, _approximation(result.search))
+    if result.suppressed.get("different"):
+        _note(notes, f"{_count(result.suppressed['different'], 'pair')} left out: decided to be different")
+    if result.decisions.get("contradictions"):
+        _note(
+            notes,
+            f"{_count(result.decisions['contradictions'], '`same` decision')} left out of the clusters: a "
+            f"chain of them joins faces decided to be different, and that wins; see `decisions list`",
+        )
     if len(result.pairs) < result.pairs_total:
         _note(notes, f"files list {len(result.pairs):,} of {result.pairs_total:,} pairs; --limit 0 lists all")
 

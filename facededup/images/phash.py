@@ -8,10 +8,13 @@ that are constant along either axis left out) against their median.
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image
 
 from facededup.types import Array, Pixels
 
+SAME_PHOTO_BITS = 8
+"""Hashes that differ in so many bits are of one photo; benchmarks/same_photo.py measures what that finds."""
 _SIDE = 32
 _FREQUENCIES = 8
 # Rows of an image that are looked at, at least: plenty to average 32 from.
@@ -27,6 +30,12 @@ def perceptual_hash(pixels: Pixels) -> int:
     found = np.round(_COSINES @ reduced @ _COSINES.T, 6).ravel()
     bits = found > np.sort(found)[found.size // 2 - 1]
     return int.from_bytes(np.packbits(bits).tobytes(), "big")
+
+
+def are_same_photo(a: NDArray[np.uint64], b: NDArray[np.uint64]) -> NDArray[np.bool_]:
+    """Which couples of hashes are of one photo saved twice; none where one of them is not known."""
+    bits = np.unpackbits((a ^ b).view(np.uint8).reshape(-1, 8), axis=1).sum(axis=1)
+    return np.asarray((a != 0) & (b != 0) & (bits <= SAME_PHOTO_BITS))
 
 
 def _cosines() -> Array:

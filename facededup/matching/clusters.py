@@ -13,6 +13,9 @@ whatever it merges before; so merging all such couples at once, in any order, gi
 1982; Murtagh, "A survey of recent advances in hierarchical clustering algorithms", The Computer Journal 26,
 1983). Of equal means any may go first.
 
+Where some faces must stay apart, the linkage between two clusters that hold such a couple is minus infinity,
+and so it stays whatever they merge with: still reducible, and all of this holds.
+
 Faces of one image have no pair though their cosine may be high: it counts in the means, but two clusters
 with no other pair between them are not merged.
 """
@@ -25,6 +28,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from facededup.matching.constraints import Enemies
 from facededup.matching.flat import row_dots
 from facededup.store.base import PairBlock
 from facededup.types import Floats
@@ -47,6 +51,7 @@ def average_linkage(
     cut: float,
     *,
     weights: NDArray[np.int64] | None = None,
+    apart: NDArray[np.int64] | None = None,
 ) -> NDArray[np.int64]:
     """Clusters faces by average linkage, merging while the mean cosine is at least the cut.
 
@@ -59,6 +64,7 @@ def average_linkage(
         vectors: Gives the vectors float32 (k, d), none all zeros, of ascending rows int64 (k,).
         cut: Lowest mean cosine of a merger; pairs below it are ignored.
         weights: int64 (n,), how many equal faces a row stands for; 1 each if left out. They count as merged.
+        apart: int64 (k, 2), rows that may not share a cluster; None where there are none.
 
     Returns:
         int64 (n,): the lowest row of each row's cluster; a face alone has its own.
@@ -76,6 +82,10 @@ def average_linkage(
     rows = np.flatnonzero(paired)
     edges = _read_edges(pairs, cut, rows, total)
     clusters = _Clusters.of_faces(rows, vectors, weights)
+    if apart is not None and len(apart):
+        known = np.isin(apart, rows).all(axis=1)
+        clusters.enemies = Enemies(np.searchsorted(rows, apart[known]).tolist())
+        edges = edges.take(clusters.may_merge(edges.u, edges.v))
     edges = _merge_in_rounds(edges, clusters, cut)
     if len(edges):
         _merge_by_chains(edges, clusters, cut)
@@ -105,6 +115,7 @@ class _Clusters:
         self.sums = sums
         self.sizes = sizes
         self.parent = np.arange(len(sums))
+        self.enemies = Enemies()
 
     @classmethod
     def of_faces(cls, rows: Ints, vectors: Callable[[Ints], Floats], weights: Ints | None) -> _Clusters:
@@ -135,6 +146,19 @@ class _Clusters:
         self.sums[keep] += self.sums[gone]
         self.sizes[keep] += self.sizes[gone]
         self.parent[gone] = keep
+        if len(self.enemies):
+            for into, taken in zip(keep.tolist(), gone.tolist(), strict=True):
+                self.enemies.merge(into, taken)
+
+    def may_merge(self, u: NDArray[np.integer], v: NDArray[np.integer]) -> NDArray[np.bool_]:
+        """Which clusters nothing keeps apart; `u` may be one for all `v`."""
+        allowed = np.ones(len(v), np.bool_)
+        if len(self.enemies):
+            names = self.enemies.names()
+            asked = np.flatnonzero(np.isin(u, names) & np.isin(v, names))
+            left, right = np.broadcast_to(u, v.shape)[asked].tolist(), v[asked].tolist()
+            allowed[asked] = [not self.enemies.are(a, b) for a, b in zip(left, right, strict=True)]
+        return allowed
 
     def resolve(self, clusters: Ints) -> Ints:
         """The living clusters that have taken these in."""
@@ -227,7 +251,7 @@ def _contract(
     keys = _distinct(keys[u != v])
     u, v = (keys // count).astype(np.int32), (keys % count).astype(np.int32)
     fresh = _Edges(u, v, clusters.means(u, v))
-    fresh = fresh.take(fresh.mean >= cut)
+    fresh = fresh.take((fresh.mean >= cut) & clusters.may_merge(u, v))
     rest = edges.take(~touched)
     return _Edges(
         np.concatenate([rest.u, fresh.u]),
@@ -261,7 +285,8 @@ def _merge_by_chains(edges: _Edges, clusters: _Clusters, cut: float) -> None:
         near = _distinct(clusters.resolve(neighbours[here]))
         near = near[near != here]
         means = clusters.means(np.array([here]), near)
-        near, means = near[means >= cut], means[means >= cut]
+        allowed = (means >= cut) & clusters.may_merge(np.array([here]), near)
+        near, means = near[allowed], means[allowed]
         neighbours[here] = near
         if len(near) == 0:
             chain.pop()

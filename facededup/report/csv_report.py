@@ -8,15 +8,19 @@ from facededup.manifest import tag_heading
 from facededup.report.files import writing
 from facededup.results import FindResult
 
-COLUMNS = ("a_path", "a_face", "b_path", "b_face", "similarity", "cosine", "new", "cluster")
+COLUMNS = (
+    *("a_path", "a_face", "b_path", "b_face", "similarity", "cosine", "new", "cluster"),
+    *("decision", "same_photo"),
+)
 
 
 def write_pairs(result: FindResult, path: str) -> None:
     """Writes the listed pairs, in their order.
 
     The columns are `COLUMNS`: path and face number of both faces, the two scores with all their digits,
-    `new` as true or false, and the id of the listed cluster that holds both faces, empty where none does;
-    then what manifests say of either image, `a_id`, `a_group` and so on before `b_id`, `b_group`.
+    `new` as true or false, the id of the listed cluster that holds both faces, empty where none does, the
+    decision, empty where there is none, and whether both images are one photo; then what manifests say of
+    either image, `a_id`, `a_group` and so on before `b_id`, `b_group`.
     File names go out byte for byte; a line break in one is quoted.
 
     Args:
@@ -46,6 +50,8 @@ def write_pairs(result: FindResult, path: str) -> None:
                     pair.cosine,
                     "true" if pair.new else "false",
                     cluster if cluster == other else None,
+                    pair.decision,
+                    "true" if pair.same_photo else "false",
                     *(face.tags.get(name) for face in (pair.a, pair.b) for name in result.tag_columns),
                 )
             )

@@ -64,6 +64,7 @@ def _findings(result: FindResult, listed: Callable[[Iterable[dict[str, Any]]], A
         "suppressed": {
             reason: result.suppressed.get(reason, 0) for reason in ("different", "group", "quality")
         },
+        "decisions": dict(result.decisions),
         "clusters_total": result.clusters_total,
         "clusters": listed(map(_cluster, result.clusters)),
         "pairs_total": result.pairs_total,
@@ -252,6 +253,8 @@ def _pair(pair: Pair) -> dict[str, Any]:
         "similarity": pair.similarity,
         "cosine": pair.cosine,
         "new": pair.new,
+        "decision": pair.decision,
+        "same_photo": pair.same_photo,
     }
 
 
@@ -268,6 +271,7 @@ def _cluster(cluster: Cluster) -> dict[str, Any]:
         "mean_similarity": cluster.mean_similarity,
         "medoid": None if cluster.medoid is None else _face(cluster.medoid),
         "bridges": [_face(bridge) for bridge in cluster.bridges],
+        "decided": cluster.decided,
     }
 
 

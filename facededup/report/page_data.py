@@ -75,7 +75,7 @@ def page_data(
         metrics: Timing of the run that found them (schema facededup/metrics/1), None where it is not known.
     """
     tables = _Tables(listing)
-    pairs_total, in_groups = listing.pair_totals()
+    pairs_total, different, in_groups = listing.pair_totals()
     pairs = tables.pairs(_listed_pairs(listing, options, pairs_total))
     clusters = tables.clusters(snapshot, options.limit)
     unencoded = tables.unencoded(options.limit)
@@ -100,6 +100,7 @@ def page_data(
             "faces": count_faces(snapshot),
             "expected_false_pairs": meta.get("expected_false_pairs"),
             "suppressed_group": in_groups,
+            "suppressed_different": different,
             "pairs_total": pairs_total,
             "clusters_total": len(findings.clusters),
             "unencoded_total": int((images.outcome != Outcome.OK.value).sum()),
@@ -180,7 +181,7 @@ class _Tables:
             "b_face": _packed(self.stored.numbers(stored_b), "<u4"),
             "cosine": _packed(cosine, "<f8"),
             "new": _packed(new, "u1"),
-            "same_photo": _packed(np.zeros(len(new)), "u1"),
+            "same_photo": _packed(self.listing.same_photos(image_a, image_b), "u1"),
         }
 
     def clusters(self, snapshot: Snapshot, limit: int) -> dict[str, Any]:

@@ -7,7 +7,7 @@ import pytest
 from PIL import Image, ImageEnhance
 from skimage import data
 
-from facededup.images.phash import perceptual_hash
+from facededup.images.phash import are_same_photo, perceptual_hash
 
 PHOTOS = {
     name: np.ascontiguousarray(getattr(data, name)()) for name in ("astronaut", "coffee", "chelsea", "rocket")
@@ -66,3 +66,10 @@ def test_small_and_flat_pictures_have_one_too(shape):
     assert perceptual_hash(np.full((*shape, 3), 77, np.uint8)) == 0
     noise = np.random.default_rng(0).integers(0, 256, (*shape, 3), np.uint8)
     assert 0 <= perceptual_hash(noise) < 2**64
+
+
+def test_one_photo_is_within_eight_bits():
+    one = np.array([0b1, 0, 5, 2**64 - 1], np.uint64)
+    other = np.array([0b1111_1111_0, 0, 0, 2**56 - 1], np.uint64)
+    assert are_same_photo(one, other).tolist() == [False, False, False, True]
+    assert are_same_photo(one, one).tolist() == [True, False, True, True]

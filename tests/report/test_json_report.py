@@ -30,6 +30,7 @@ FINDINGS_KEYS = [
     "expected_false_pairs",
     "true_pairs_kept",
     "suppressed",
+    "decisions",
     "clusters_total",
     "clusters",
     "pairs_total",
@@ -57,6 +58,7 @@ def test_findings_have_the_fields_of_their_schema_in_order(found):
         "mean_similarity": None,
         "medoid": None,
         "bridges": [],
+        "decided": False,
     }
     assert document["pairs"][0] == {
         "a": {"path": "/photos/plain.jpg", "face": 0},
@@ -64,6 +66,8 @@ def test_findings_have_the_fields_of_their_schema_in_order(found):
         "similarity": 0.987654321012345,
         "cosine": 0.998,
         "new": True,
+        "decision": None,
+        "same_photo": False,
     }
     assert document["unencoded"] == [
         {"path": "/photos/line\nbreak.jpg", "outcome": "FILE_ERROR", "reason": "it is not an image"}
