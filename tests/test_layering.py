@@ -29,6 +29,7 @@ LAYERS = (
     "matching",
     "decisions",
     "workers",
+    "decisions",
     "recipe",
     "calibration",
     "executor",

@@ -27,6 +27,7 @@ def test_the_commands():
         "index",
         "models",
         "report",
+        "review",
         "run",
         "search",
         "status",
