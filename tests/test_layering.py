@@ -29,7 +29,6 @@ LAYERS = (
     "matching",
     "decisions",
     "workers",
-    "decisions",
     "recipe",
     "calibration",
     "executor",
