@@ -51,7 +51,7 @@ class Review:
     """
 
     def __init__(self, settings: Settings, options: PageOptions) -> None:
-        self._store = open_store(settings.store)
+        self._store = open_store(settings.store, settings.key_file)
         self._saving = threading.Lock()
         with self._store.snapshot() as snapshot:
             listing = Listing(snapshot, *last_findings(snapshot, self._store.location))
