@@ -142,6 +142,14 @@ class EngineOptions:
 class WorkerOptions:
     """How many processes read images."""
 
+    detect_gpu: Annotated[
+        bool | None,
+        typer.Option(
+            "--detect-gpu",
+            help="Find faces on a GPU, too: yolo, retinaface, mtcnn and fastmtcnn can.",
+            rich_help_panel=_SPEED,
+        ),
+    ] = None
     processes: Annotated[
         int | None,
         typer.Option(
