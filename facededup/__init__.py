@@ -19,6 +19,7 @@ if TYPE_CHECKING:
         search,
         store_status,
         verify,
+        write_contact_sheets,
         write_report,
     )
     from facededup.errors import FacededupError
@@ -58,6 +59,7 @@ _HOMES = {
         "search",
         "store_status",
         "verify",
+        "write_contact_sheets",
         "write_report",
     ),
     "facededup.errors": ("FacededupError",),
@@ -132,6 +134,7 @@ __all__ = [
     "search",
     "store_status",
     "verify",
+    "write_contact_sheets",
     "write_report",
 ]
 

@@ -534,6 +534,20 @@ class ReportOptions:
     ] = None
 
 
+class SheetOptions:
+    """The result as pictures."""
+
+    contact_sheet: Annotated[
+        str | None,
+        typer.Option(
+            "--contact-sheet",
+            metavar="DIR",
+            help="Draw each listed cluster's faces as a PNG file in this folder.",
+            rich_help_panel=_OUTPUT,
+        ),
+    ] = None
+
+
 class MetricsOptions:
     """What the command cost."""
 
@@ -578,6 +592,7 @@ class Request:
         csv_file: Likewise as CSV.
         report_file: Likewise as a page.
         metrics_file: Likewise the metrics.
+        contact_sheet: The folder for pictures of the clusters, if any.
         verbose: Say more.
     """
 
@@ -589,6 +604,7 @@ class Request:
     csv_file: str | None
     report_file: str | None
     metrics_file: str | None
+    contact_sheet: str | None
     verbose: bool
 
 
@@ -640,6 +656,10 @@ def _request(options: dict[str, Any]) -> Iterator[Request]:
         raise UsageError("only one of --json, --csv, --report and --metrics can go to standard output")
     for path in targets:
         check_writable(path)
+    if options.get("against") and (options.get("report_file") or options.get("contact_sheet")):
+        raise UsageError(
+            "--report and --contact-sheet show what a store keeps, and --against keeps nothing: leave them out"
+        )
     quiet = options["quiet"]
     notes = console(sys.stderr, quiet=quiet)
     with TerminalProgress(notes) if notes.is_terminal and not quiet else _no_progress() as progress:
@@ -649,6 +669,7 @@ def _request(options: dict[str, Any]) -> Iterator[Request]:
             out=console(sys.stdout, quiet=quiet or STANDARD_OUTPUT in targets),
             notes=notes,
             **files,
+            contact_sheet=options.get("contact_sheet"),
             verbose=options["verbose"],
         )
 
