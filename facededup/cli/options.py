@@ -658,7 +658,7 @@ def _request(options: dict[str, Any]) -> Iterator[Request]:
         check_writable(path)
     if options.get("against") and (options.get("report_file") or options.get("contact_sheet")):
         raise UsageError(
-            "--report and --contact-sheet show what a store keeps, and --against keeps nothing: leave them out"
+            "--report and --contact-sheet show what a store keeps, --against keeps nothing: leave them out"
         )
     quiet = options["quiet"]
     notes = console(sys.stderr, quiet=quiet)
