@@ -21,10 +21,12 @@ from typing import Any
 import numpy as np
 
 from facededup.errors import FacededupError
+from facededup.store import crypto
 from facededup.store.base import Batch, ClusterTable, Content, Fingerprint, ImageRecord, PairBlock
+from facededup.store.crypto import Key
 from facededup.store.files import disk
 from facededup.store.hdf5 import Hdf5Store
-from facededup.types import Box, Face, FileStat, Outcome
+from facededup.types import Box, Decision, Face, FaceKey, FileStat, Outcome
 
 DIMENSION = 16
 FINGERPRINT = Fingerprint("Dlib", "made-up", DIMENSION, "dlib", "chip", flip=False, faces="all")
@@ -33,8 +35,13 @@ IMAGES = 3
 MEMORY = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
 """Where files may lie that only a simulated power loss can take."""
 
-State = tuple[frozenset[int], int | None] | None
-"""Numbers of the batches in a store and of its findings; None where there is no store."""
+State = tuple[frozenset[int], int | None, tuple[int, ...]] | None
+"""Numbers of the batches in a store, of its findings and of its decisions; None where there is no store."""
+KEY = Key(b"the key of torture, long enough")
+ENCRYPTED = "encrypted-"
+"""Begins the name of a folder whose stores are encrypted."""
+
+crypto.SCRYPT_COST = 4  # slow by design, and here a thousand times over
 
 
 def batch(number: int) -> Batch:
@@ -59,26 +66,57 @@ def batch(number: int) -> Batch:
     return Batch(images=tuple(records), contents=tuple(contents))
 
 
+def decision(number: int) -> Decision:
+    """On two faces that only follow from the number."""
+    a, b = (FaceKey(bytes([number, side] * 16), Box(0, 0, 9, 9)) for side in (0, 1))
+    return Decision(
+        a=a,
+        b=b,
+        verdict="different",
+        who="the analyst",
+        at=number,
+        a_path=b"/pictures/a",
+        b_path=b"/pictures/b",
+        similarity=0.5,
+        cosine=0.9,
+        model="Dlib",
+    )
+
+
+def store_at(path: str) -> Hdf5Store:
+    """The store at a path, encrypted or not as its folder is named."""
+    is_encrypted = os.path.basename(os.path.dirname(path)).startswith(ENCRYPTED)
+    return Hdf5Store(path, KEY if is_encrypted else None, encrypt=is_encrypted)
+
+
+@contextmanager
+def place_for_a_store(*, encrypted: bool = False) -> Iterator[str]:
+    """The path of a store to be, in a folder of its own."""
+    with tempfile.TemporaryDirectory(prefix=ENCRYPTED if encrypted else None, dir=MEMORY) as folder:
+        yield os.path.join(folder, "s.h5")
+
+
 def work(path: str, batches: int, acknowledge: Callable[[State], None]) -> None:
-    """Two sessions of a writer: commits, findings, folds. Run again, it ends in the same state.
+    """Two sessions of a writer: commits, findings, decisions, folds. Run again, it ends in the same state.
 
     Args:
         path: Of the store.
         batches: How many are committed.
         acknowledge: Told each state once it is promised to last.
     """
-    store = Hdf5Store(path)
+    store = store_at(path)
     there: State = observe(path)
     done = set(there[0]) if there else set()
     found = there[1] if there else None
+    decided = there[2] if there else ()
     for session in (range(batches // 2), range(batches // 2, batches)):
         *before, last = session
         with store.writer(FINGERPRINT) as writer:
-            acknowledge((frozenset(done), found))
+            acknowledge((frozenset(done), found, decided))
             for number in before:
                 writer.commit(batch(number))
                 done.add(number)
-                acknowledge((frozenset(done), found))
+                acknowledge((frozenset(done), found, decided))
             if done:
                 found = last
                 findings = writer.write_findings()
@@ -87,10 +125,14 @@ def work(path: str, batches: int, acknowledge: Callable[[State], None]) -> None:
                     [f"{found:012d}"], np.array([0, 2]), np.array([0, 1]), np.array([0.5]), np.array([True])
                 )
                 findings.finish({"number": found}, cluster)
-                acknowledge((frozenset(done), found))
+                acknowledge((frozenset(done), found, decided))
+            if last not in decided:
+                writer.append_decisions([decision(last)])
+                decided = (*decided, last)
+                acknowledge((frozenset(done), found, decided))
             writer.commit(batch(last))
             done.add(last)
-            acknowledge((frozenset(done), found))
+            acknowledge((frozenset(done), found, decided))
 
 
 def observe(path: str) -> State:
@@ -100,7 +142,7 @@ def observe(path: str) -> State:
         AssertionError: It holds half a batch, an image twice, or fails its own check.
         FacededupError: It does not open.
     """
-    store = Hdf5Store(path)
+    store = store_at(path)
     if not store.exists():
         return None
     with store.snapshot() as snapshot:
@@ -116,9 +158,11 @@ def observe(path: str) -> State:
             assert np.array_equal(vector, made), "another embedding than was committed"
         findings = snapshot.findings()
         found = None if findings is None else int(findings.meta["number"])
+        decided = tuple(made.at for made in snapshot.decisions())
+        assert snapshot.decisions() == tuple(map(decision, decided)), "another decision than was made"
     problems = store.check()
     assert not problems, problems
-    return frozenset(there), found
+    return frozenset(there), found, decided
 
 
 @contextmanager
@@ -277,7 +321,7 @@ class Platter:
             self.names[entry[2]] = self.names.pop(entry[1])
 
 
-def power_losses(batches: int, step: int, seed: int) -> int:
+def power_losses(batches: int, step: int, seed: int, *, encrypted: bool = False) -> int:
     """Cuts the power after every `step`-th entry of a recorded run, in four ways; how many cuts there were.
 
     Raises:
@@ -285,17 +329,15 @@ def power_losses(batches: int, step: int, seed: int) -> int:
     """
     chance = random.Random(seed)
     record = Record()
-    with tempfile.TemporaryDirectory(dir=MEMORY) as folder:
-        with record.running():
-            work(os.path.join(folder, "s.h5"), batches, record.promise)
+    with place_for_a_store(encrypted=encrypted) as path, record.running():
+        work(path, batches, record.promise)
     cuts = 0
     for place in range(0, len(record.log) + 1, step):
         for way in ("lost", "kept", "chance", "chance"):
             platter = Platter(record.log[:place])
             platter.settle(chance if way == "chance" else None, keep=way == "kept")
-            with tempfile.TemporaryDirectory(dir=MEMORY) as folder:
-                platter.store_in(folder)
-                path = os.path.join(folder, "s.h5")
+            with place_for_a_store(encrypted=encrypted) as path:
+                platter.store_in(os.path.dirname(path))
                 cuts += 1
                 _expect(path, record.allowed(place), f"power cut after {place} entries, writes {way}")
                 if cuts % 10 == 0:
@@ -303,25 +345,25 @@ def power_losses(batches: int, step: int, seed: int) -> int:
     return cuts
 
 
-def write_errors(batches: int, step: int, *, finish_every: int = 1) -> int:
+def write_errors(batches: int, step: int, *, finish_every: int = 1, encrypted: bool = False) -> int:
     """Fails every `step`-th request to the disk with EIO and ENOSPC; how many failures there were.
 
     Args:
         batches: Committed by an undisturbed run.
         step: Between two requests that fail.
         finish_every: After one in so many failures a further run is seen to finish.
+        encrypted: The store is.
 
     Raises:
         AssertionError: A promised state was not found afterwards, or the error was no sentence.
     """
     undisturbed: list[State] = [None]
-    with tempfile.TemporaryDirectory(dir=MEMORY) as folder:
-        work(os.path.join(folder, "s.h5"), batches, undisturbed.append)
+    with place_for_a_store(encrypted=encrypted) as path:
+        work(path, batches, undisturbed.append)
     failures = 0
     for code in (errno.EIO, errno.ENOSPC):
         for place in range(0, 1 << 30, step):
-            with tempfile.TemporaryDirectory(dir=MEMORY) as folder:
-                path = os.path.join(folder, "s.h5")
+            with place_for_a_store(encrypted=encrypted) as path:
                 promised: list[State] = [None]
                 requests = _Failing(place, code)
                 with requests.running():
@@ -387,8 +429,7 @@ def slow_disk(batches: int, delay: float) -> int:
 
     looks: list[State] = []
     longest = 0.0
-    with tempfile.TemporaryDirectory(dir=MEMORY) as folder:
-        path = os.path.join(folder, "s.h5")
+    with place_for_a_store() as path:
         with replaced(**{name: slowly(name) for name in ("write", "flush", "replace", "flush_folder")}):
             promised: list[State] = []
             writer = threading.Thread(target=work, args=(path, batches, promised.append))
@@ -409,10 +450,10 @@ def _expect(path: str, allowed: list[State], what: str) -> None:
     try:
         found = observe(path)
     except (AssertionError, FacededupError) as exc:
-        kept = tempfile.mkdtemp(prefix="torture-")
+        kept = tempfile.mkdtemp(prefix=f"{os.path.basename(os.path.dirname(path))}-torture-")
         shutil.copytree(os.path.dirname(path), kept, dirs_exist_ok=True)
         raise AssertionError(f"{what}: {exc} (the files are in {kept})") from exc
-    empty: State = (frozenset(), None)
+    empty: State = (frozenset(), None, ())
     if None in allowed:
         allowed = [*allowed, empty]
     assert found in allowed, f"{what}: found {found}, promised {allowed}"
@@ -422,6 +463,7 @@ def _expect_end(path: str, batches: int) -> None:
     """A further run finishes with what an undisturbed one gives."""
     with replaced(flush=lambda _: None, flush_folder=lambda _: None):  # the power stays on
         work(path, batches, lambda _: None)
-    assert observe(path) == (frozenset(range(batches)), batches - 1)
+    expected = (frozenset(range(batches)), batches - 1, (batches // 2 - 1, batches - 1))
+    assert observe(path) == expected
     left = sorted(os.listdir(os.path.dirname(path)))
     assert left == ["s.h5"], f"left behind: {left}"

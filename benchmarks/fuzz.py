@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import io
-import os
 import random
 import signal
 import struct
-import tempfile
 import zlib
 from collections import Counter
 from collections.abc import Iterator
@@ -22,7 +20,6 @@ from PIL import Image
 
 from facededup.errors import FacededupError
 from facededup.images.decode import DecodeError, decode
-from facededup.store.hdf5 import Hdf5Store
 
 SECONDS = 20
 """No input may take longer."""
@@ -153,16 +150,16 @@ def image_case(seed: int) -> str:
 
 
 @cache
-def store_files() -> tuple[dict[str, bytes], frozenset[int]]:
+def store_files(*, encrypted: bool) -> tuple[dict[str, bytes], frozenset[int]]:
     """The files of a store with findings and a journal that waits, and the batches in them."""
-    with tempfile.TemporaryDirectory() as folder:
-        path = os.path.join(folder, "s.h5")
+    with faults.place_for_a_store(encrypted=encrypted) as path:
         faults.work(path, 4, lambda _: None)
-        with Hdf5Store(path).writer() as writer:
+        with faults.store_at(path).writer() as writer:
             for number in (4, 5, 6):
                 writer.commit(faults.batch(number))
             names = ("s.h5", "s.h5.journal")
-            return {name: Path(folder, name).read_bytes() for name in names}, frozenset(range(7))
+            folder = Path(path).parent
+            return {name: (folder / name).read_bytes() for name in names}, frozenset(range(7))
 
 
 def store_case(seed: int) -> str:
@@ -173,14 +170,14 @@ def store_case(seed: int) -> str:
         Exception: Anything but one of facededup's own errors is a fault of the store.
     """
     chance = random.Random(seed)
-    files, batches = store_files()
+    encrypted = chance.random() < 0.3
+    files, batches = store_files(encrypted=encrypted)
     hit = chance.choice(("s.h5", "s.h5", "s.h5.journal"))
-    with tempfile.TemporaryDirectory(dir=faults.MEMORY) as folder, in_time():
-        path = os.path.join(folder, "s.h5")
+    with faults.place_for_a_store(encrypted=encrypted) as path, in_time():
         for name, data in files.items():
             changed = mutate(data, [files["s.h5"]], chance) if name == hit else data
-            Path(folder, name).write_bytes(changed)
-        store = Hdf5Store(path)
+            (Path(path).parent / name).write_bytes(changed)
+        store = faults.store_at(path)
         try:
             state = faults.observe(path)
         except FacededupError:
@@ -212,7 +209,7 @@ def _expect_own(path: str, batches: frozenset[int]) -> None:
         for number in batches
         for content in faults.batch(number).contents
     }
-    with Hdf5Store(path).snapshot() as snapshot:
+    with faults.store_at(path).snapshot() as snapshot:
         images, faces = snapshot.images, snapshot.faces
         assert set(images.path) <= set(own)
         rows = snapshot.embeddings(0, len(faces))

@@ -1,8 +1,9 @@
 """`kill -9` of an indexing and searching process, of its workers, or of both, at random moments.
 
 A victim is a fork of this process, so that no time goes into imports; it tells what it is doing through a
-pipe. A kill waits for a phase (start, index, commit, fold, find) and a random moment in it, and counts only
-if the process was alive when it came.
+pipe. A kill waits for a phase (start, index, commit, fold, find, keep: of what an unfinished search has found,
+decide) and a random moment in it, and counts only if the process was alive when it came. About every third
+store is encrypted.
 """
 
 from __future__ import annotations
@@ -25,18 +26,32 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import faults
 import numpy as np
 
 import facededup
 from facededup import indexing
 from facededup.cli.demo import write_pictures
-from facededup.store.hdf5 import Hdf5Store, Hdf5Writer
+from facededup.store import searchlog
+from facededup.store.crypto import ENVIRONMENT_KEY
+from facededup.store.hdf5 import Hdf5Writer
+from facededup.store.opener import open_store
 
-PHASES = ("start", "index", "commit", "fold", "find")
+PHASES = ("start", "index", "commit", "fold", "find", "keep", "decide")
 PROCESSES = 2
+DECISIONS = 10
+"""Made at the end of a run, one by one."""
 _PATIENCE = 120.0
 _PLANS = (("main",), ("both",), ("worker", "main"), ("worker", "worker", "both"), ("worker",))
-_MOMENTS = {"start": 0.8, "index": 0.5, "commit": 0.01, "fold": 0.05, "find": 0.1}
+_MOMENTS = {
+    "start": 0.8,
+    "index": 0.5,
+    "commit": 0.01,
+    "fold": 0.05,
+    "find": 0.1,
+    "keep": 0.005,
+    "decide": 0.03,
+}
 """Longest wait, in seconds, between the begin of a phase and the kill."""
 
 
@@ -67,6 +82,7 @@ class Victim:
     phases: list[str] = field(default_factory=list)
     """Those it is in now, the outermost first."""
     committed: set[str] = field(default_factory=set)
+    decided: int = 0
     found: bool = False
     ended: int | None = None
     _text: bytes = b""
@@ -88,6 +104,8 @@ class Victim:
                 self.found = self.found or content == "find"
             elif word == "committed":
                 self.committed |= set(content)
+            elif word == "decided":
+                self.decided = content
 
     def kill(self) -> bool:
         """Whether it was alive to be killed."""
@@ -151,18 +169,27 @@ def _suffer(store: str, images: str, pipe: int) -> None:
         return wrapped
 
     indexing.COMMIT_SECONDS = 0.05  # type: ignore[misc] # more commits to hit
+    searchlog.KEEP_SECONDS = 0.0  # type: ignore[misc] # a search of a moment leaves a log, too
+    keep = searchlog.FileSearchLog.keep
+    searchlog.FileSearchLog.keep = told("keep", keep)  # type: ignore[method-assign]
     Hdf5Writer.commit = told("commit", Hdf5Writer.commit)  # type: ignore[method-assign]
     Hdf5Writer._replace_base = told("fold", Hdf5Writer._replace_base)  # type: ignore[method-assign]  # noqa: SLF001
     say("begin", "start")
     indexing._Run.execute = told("index", indexing._Run.execute)  # type: ignore[method-assign]  # noqa: SLF001
-    result = facededup.index([images], store=store, processes=PROCESSES)
+    result = facededup.index(
+        [images], store=store, processes=PROCESSES, encrypt=ENVIRONMENT_KEY in os.environ or None
+    )
     assert result.found == len(os.listdir(images))
     told("find", facededup.find)(store=store)
+    with open_store(store, None).writer() as writer:
+        for number in range(len(writer.snapshot.decisions()), DECISIONS):
+            told("decide", writer.append_decisions)([faults.decision(number)])
+            say("decided", number + 1)
 
 
 def result_of(store: str) -> dict[str, Any]:
     """What a finished run left, in a form to be compared."""
-    handle = Hdf5Store(store)
+    handle = open_store(store, None)
     with handle.snapshot() as snapshot:
         vectors = snapshot.embeddings(0, len(snapshot.faces))
         images = snapshot.images
@@ -215,21 +242,34 @@ def run_kills(kills: int, seed: int, images: int) -> Counter[str]:
         expected = _finish(store, pictures)
         _empty(place)
         committed: set[str] = set()
+        decided = 0
         while counts["kills"] < kills:
             victim = start(store, pictures)
             _torment(victim, chance, counts)
             committed |= victim.committed
-            _check(store, committed)
+            decided = max(decided, victim.decided)
+            _check(store, committed, decided)
             if victim.ended == 0:
                 # Images whose worker was killed twice are tried again by the next run.
                 assert_same(_finish(store, pictures), expected)
                 counts["finished runs compared"] += 1
                 _empty(place)
                 committed.clear()
+                decided = 0
+                _choose_key(chance)
         assert_same(_finish(store, pictures), expected)
         counts["finished runs compared"] += 1
+        os.environ.pop(ENVIRONMENT_KEY, None)
         assert os.listdir(place) == ["s.h5"], f"left behind: {os.listdir(place)}"
     return counts
+
+
+def _choose_key(chance: random.Random) -> None:
+    """Whether the next store is encrypted."""
+    if chance.randrange(3):
+        os.environ.pop(ENVIRONMENT_KEY, None)
+    else:
+        os.environ[ENVIRONMENT_KEY] = faults.KEY.secret.decode()
 
 
 def _torment(victim: Victim, chance: random.Random, counts: Counter[str]) -> None:
@@ -261,6 +301,7 @@ def _torment(victim: Victim, chance: random.Random, counts: Counter[str]) -> Non
                 counts["kills"] += 1
                 counts["of the main process"] += 1
                 counts[f"during {during}"] += 1
+                counts["on an encrypted store"] += ENVIRONMENT_KEY in os.environ
             _expect_gone(below)
             return
     deadline = time.monotonic() + _PATIENCE
@@ -280,15 +321,21 @@ def _expect_gone(pids: list[int]) -> None:
     raise AssertionError("workers outlived the main process")
 
 
-def _check(store: str, committed: set[str]) -> None:
+def _check(store: str, committed: set[str], decided: int) -> None:
     """Opens what a killed run left: all that was committed is there, nothing twice, nothing damaged."""
-    handle = Hdf5Store(store)
+    handle = open_store(store, None)
     if not handle.exists():
         assert not committed, "the store is gone"
         return
     assert handle.check() == []
     with handle.snapshot() as snapshot:
         paths = [os.fsdecode(path) for path in snapshot.images.path]
+        decisions = snapshot.decisions()
+    # One may be durable though its maker had no time to say so.
+    assert len(decisions) in (decided, decided + 1), (
+        f"{decided} decisions were made, {len(decisions)} are there"
+    )
+    assert decisions == tuple(map(faults.decision, range(len(decisions)))), "other decisions"
     assert len(set(paths)) == len(paths), "an image is there twice"
     assert committed <= set(paths), f"lost: {sorted(committed - set(paths))}"
 

@@ -19,8 +19,8 @@ import fuzz
 import kills
 from common import report
 
-_ENTRIES = 600
-"""Requests to the disk in a run of four batches, about."""
+_ENTRIES = {False: 700, True: 88}
+"""Requests to the disk in a run of four batches, about, by whether the store is encrypted."""
 
 
 def main() -> None:
@@ -45,12 +45,21 @@ def main() -> None:
 
     if options.kills:
         measure("kill -9", lambda: kills.run_kills(options.kills, options.seed, options.images))
-    if options.cuts:
-        step = max(1, 4 * _ENTRIES // options.cuts)
-        measure("power losses", lambda: faults.power_losses(4, step, options.seed))
+    for encrypted in (False, True):
+        note = " of encrypted stores" * encrypted
+        if options.cuts:
+            cut = max(1, 8 * _ENTRIES[encrypted] // options.cuts)
+            measure(
+                f"power losses{note}",
+                lambda: faults.power_losses(4, cut, options.seed, encrypted=encrypted),  # noqa: B023
+            )
+        if options.errors:
+            step = max(1, 4 * _ENTRIES[encrypted] // options.errors)
+            measure(
+                f"failed requests to the disk{note}",
+                lambda: faults.write_errors(4, step, encrypted=encrypted),  # noqa: B023
+            )
     if options.errors:
-        step = max(1, 2 * _ENTRIES // options.errors)
-        measure("failed requests to the disk", lambda: faults.write_errors(4, step))
         measure("looks of a reader at a store on a slow disk", lambda: faults.slow_disk(4, 0.005))
     if options.inputs:
         measure("mutated inputs", lambda: fuzz.run(options.inputs, options.seed))

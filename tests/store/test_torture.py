@@ -34,8 +34,9 @@ def test_kills_lose_nothing():
     assert "Traceback" not in done.stderr
 
 
-def test_power_losses_lose_nothing():
-    assert faults.power_losses(2, step=29, seed=1) >= 30
+@pytest.mark.parametrize(("encrypted", "step"), [(False, 47), (True, 6)])
+def test_power_losses_lose_nothing(encrypted, step):
+    assert faults.power_losses(2, step, seed=1, encrypted=encrypted) >= 20
 
 
 def test_a_power_loss_that_loses_is_noticed(monkeypatch):
@@ -49,8 +50,9 @@ def _too_early(record, state):
     record.promised.append((max(0, len(record.log) - 40), state))
 
 
-def test_errors_of_the_disk_lose_nothing():
-    assert faults.write_errors(2, step=37, finish_every=4) >= 15
+@pytest.mark.parametrize(("encrypted", "step"), [(False, 53), (True, 9)])
+def test_errors_of_the_disk_lose_nothing(encrypted, step):
+    assert faults.write_errors(2, step, finish_every=4, encrypted=encrypted) >= 8
 
 
 def test_readers_do_not_wait_for_a_slow_disk():
