@@ -1,9 +1,9 @@
 """`kill -9` of an indexing and searching process, of its workers, or of both, at random moments.
 
 A victim is a fork of this process, so that no time goes into imports; it tells what it is doing through a
-pipe. A kill waits for a phase (start, index, commit, fold, find, keep: of what an unfinished search has found,
-decide) and a random moment in it, and counts only if the process was alive when it came. About every third
-store is encrypted.
+pipe. A kill waits for a phase (start, index, commit, fold, find, decide, or keep, which is writing down what an
+unfinished search has found) and a random moment in it, and counts only if the process was alive when it came.
+About every third store is encrypted.
 """
 
 from __future__ import annotations
@@ -247,8 +247,7 @@ def run_kills(kills: int, seed: int, images: int) -> Counter[str]:
             victim = start(store, pictures)
             _torment(victim, chance, counts)
             committed |= victim.committed
-            decided = max(decided, victim.decided)
-            _check(store, committed, decided)
+            decided = _check(store, committed, max(decided, victim.decided))
             if victim.ended == 0:
                 # Images whose worker was killed twice are tried again by the next run.
                 assert_same(_finish(store, pictures), expected)
@@ -321,23 +320,26 @@ def _expect_gone(pids: list[int]) -> None:
     raise AssertionError("workers outlived the main process")
 
 
-def _check(store: str, committed: set[str], decided: int) -> None:
-    """Opens what a killed run left: all that was committed is there, nothing twice, nothing damaged."""
+def _check(store: str, committed: set[str], decided: int) -> int:
+    """Opens what a killed run left: all that was committed is there, nothing twice, nothing damaged.
+
+    Returns:
+        How many decisions are there.
+    """
     handle = open_store(store, None)
     if not handle.exists():
         assert not committed, "the store is gone"
-        return
+        return 0
     assert handle.check() == []
     with handle.snapshot() as snapshot:
         paths = [os.fsdecode(path) for path in snapshot.images.path]
         decisions = snapshot.decisions()
     # One may be durable though its maker had no time to say so.
-    assert len(decisions) in (decided, decided + 1), (
-        f"{decided} decisions were made, {len(decisions)} are there"
-    )
+    assert len(decisions) in (decided, decided + 1), f"made {decided} decisions, found {len(decisions)}"
     assert decisions == tuple(map(faults.decision, range(len(decisions)))), "other decisions"
     assert len(set(paths)) == len(paths), "an image is there twice"
     assert committed <= set(paths), f"lost: {sorted(committed - set(paths))}"
+    return len(decisions)
 
 
 def _finish(store: str, pictures: str) -> dict[str, Any]:
