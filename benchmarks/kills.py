@@ -1,9 +1,9 @@
 """`kill -9` of an indexing and searching process, of its workers, or of both, at random moments.
 
 A victim is a fork of this process, so that no time goes into imports; it tells what it is doing through a
-pipe. A kill waits for a phase (start, index, commit, fold, find, decide, or keep, which is writing down what an
-unfinished search has found) and a random moment in it, and counts only if the process was alive when it came.
-About every third store is encrypted.
+pipe. A kill waits for a phase and a random moment in it, and counts only if the process was alive when it
+came. Phases are start, index, commit, fold, find, keep (writing down what an unfinished search has found) and
+decide. About every third store is encrypted.
 """
 
 from __future__ import annotations
