@@ -19,7 +19,6 @@ if TYPE_CHECKING:
         search,
         store_status,
         verify,
-        write_contact_sheets,
         write_report,
     )
     from facededup.errors import FacededupError
@@ -59,7 +58,6 @@ _HOMES = {
         "search",
         "store_status",
         "verify",
-        "write_contact_sheets",
         "write_report",
     ),
     "facededup.errors": ("FacededupError",),
@@ -134,7 +132,6 @@ __all__ = [
     "search",
     "store_status",
     "verify",
-    "write_contact_sheets",
     "write_report",
 ]
 

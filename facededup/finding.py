@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from facededup.calibration import choose_cut, compared_pairs, store_calibration
+from facededup.cohort import normalized_scores
 from facededup.copies import Copies
 from facededup.counting import count_faces, count_images
 from facededup.decisions import decide
@@ -456,6 +457,14 @@ def _facts_before(before: Findings | None) -> dict[str, Any]:
     return {name: value for name, value in facts.items() if "recall" in name}
 
 
+def _cluster_of_faces(snapshot: Snapshot, clusters: ClusterTable) -> NDArray[np.int64]:
+    """The first member's row for a face in a cluster, a face's own row else."""
+    labels = np.arange(len(snapshot.faces))
+    members = np.searchsorted(snapshot.faces.id, clusters.members)
+    labels[members] = np.repeat(members[clusters.offsets[:-1]], np.diff(clusters.offsets))
+    return labels
+
+
 def _result(snapshot: Snapshot, location: str, settings: Settings, metrics: Metrics) -> FindResult:
     findings = snapshot.findings()
     if findings is None:
@@ -465,6 +474,15 @@ def _result(snapshot: Snapshot, location: str, settings: Settings, metrics: Metr
     meta = findings.meta
     listing = Listing(snapshot, findings, float(meta["operating_cosine"]))
     pairs, different, in_groups = listing.pair_totals()
+    listed = listing.pairs(settings.limit)
+    if settings.normalize:
+        labels = _cluster_of_faces(snapshot, findings.clusters)
+        listed.normalized = normalized_scores(
+            StoredVectors(snapshot),
+            labels,
+            (*listed.face_rows(), listed.columns[4]),
+            listing.operating_cosine,
+        )
     return FindResult(
         store=location,
         fingerprint=snapshot.fingerprint,
@@ -488,7 +506,7 @@ def _result(snapshot: Snapshot, location: str, settings: Settings, metrics: Metr
         clusters_total=len(findings.clusters),
         clusters=listing.clusters(settings.limit),
         pairs_total=pairs,
-        pairs=listing.pairs(settings.limit),
+        pairs=listed,
         unencoded=listing.unencoded(settings.limit),
         metrics=metrics,
         group_by=meta.get("group_by"),

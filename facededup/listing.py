@@ -315,6 +315,21 @@ class PairList(LazySequence[Pair]):
         order = np.lexsort((number_b, rank[image_b], number_a, rank[image_a], -cosine))[: limit or None]
         self.columns = chosen((image_a, number_a, image_b, number_b, cosine, new), order)
         """The same as columns, in the order of the list."""
+        self.normalized: NDArray[np.float64] | None = None
+        """The normalised scores, where they were asked for."""
+
+    def face_rows(self) -> tuple[Rows, Rows]:
+        """The rows of both faces of each pair, in the order of the list."""
+        faces, first = self._listing.faces, self._listing.images.first
+        width = int(faces.number.max(initial=0)) + 1
+        keys = faces.image * width + faces.number
+        order = np.argsort(keys)
+        image_a, number_a, image_b, number_b = self.columns[:4]
+        a, b = (
+            order[np.searchsorted(keys, first[image] * width + number, sorter=order)]
+            for image, number in ((image_a, number_a), (image_b, number_b))
+        )
+        return a, b
 
     def __len__(self) -> int:
         return len(self.columns[0])
@@ -333,6 +348,7 @@ class PairList(LazySequence[Pair]):
             new=new and decision != SAME,
             decision=decision,
             same_photo=bool(self._same_photo[position]),
+            normalized=None if self.normalized is None else float(self.normalized[position]),
         )
 
     @cached_property

@@ -34,7 +34,6 @@ class Settings:
         gpu: True demands a GPU, False forbids it, None takes one where it is usable.
         devices: Which GPUs, as the driver numbers them; empty for all.
         gpu_memory_limit: Megabytes of a GPU's memory the network may take; None for what it needs.
-        detect_gpu: Find faces on a GPU, too, where the detector's library can.
         precision: What a GPU calculates in: `float32`, or `float16` where it changes no result.
         engine: `auto`, `onnx`, `tensorflow` or `pytorch`.
         model: Recognition model.
@@ -54,6 +53,7 @@ class Settings:
         max_false_pairs: Instead of `threshold`: so many pairs of two people may be expected.
         fmr: Instead of `threshold`: the share of the pairs of two people that may be taken for one.
         min_quality: Faces of a lower quality score are left out of the pairs; None for no bound.
+        normalize: Tell of each listed pair how far it stands out among the cosines with other people, too.
         calibration: Path of a TOML file with the model's scale and curves; None for the store's.
         search_engine: What searches on a GPU: `faiss`, `torch` or `cupy`; None for the first that sees one.
         index: `auto`, `flat` (exact), `ivf` or `hnsw` (approximate, recall measured): how `find` searches.
@@ -81,7 +81,6 @@ class Settings:
     gpu: bool | None = None
     devices: tuple[int, ...] = ()
     gpu_memory_limit: int | None = None
-    detect_gpu: bool = False
     precision: str = "float32"
     engine: str = "auto"
     model: str | None = None
@@ -101,6 +100,7 @@ class Settings:
     max_false_pairs: float | None = None
     fmr: float | None = None
     min_quality: float | None = None
+    normalize: bool = False
     calibration: str | None = None
     search_engine: str | None = None
     index: str = "auto"

@@ -109,6 +109,8 @@ class Pair:
         new: Not there in the findings before, and not decided to be one person.
         decision: `same` or `later` where that was decided.
         same_photo: The two images are one photo, saved twice.
+        normalized: With `normalize`: how far the cosine stands out among both faces' cosines with other
+            people, in deviations.
     """
 
     a: FaceRef
@@ -118,6 +120,7 @@ class Pair:
     new: bool
     decision: str | None = None
     same_photo: bool = False
+    normalized: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

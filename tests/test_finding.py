@@ -231,7 +231,9 @@ def test_the_document_has_the_keys_of_the_contract(pictures, store):
         "search",
         "cluster",
     }
-    assert set(document["pairs"][0]) == {*("a", "b", "similarity", "cosine", "new", "decision", "same_photo")}
+    assert set(document["pairs"][0]) == {
+        *("a", "b", "similarity", "cosine", "new", "decision", "same_photo", "normalized")
+    }
     assert set(document["clusters"][0]["faces"][0]) == {"path", "face", "box"}
 
 

@@ -31,6 +31,7 @@ LAYERS = (
     "workers",
     "recipe",
     "calibration",
+    "cohort",
     "executor",
     "interrupt",
     "identity",

@@ -89,7 +89,7 @@ def cosine_at_rate(rate: float, impostors: Sequence[tuple[float, float]]) -> flo
 def true_match_rate(cosine: float, genuine: Sequence[tuple[float, float]]) -> float | None:
     """The share of pairs of one person whose cosine is at least `cosine`.
 
-    Interpolated linearly between the measured points, and held at both ends.
+    Interpolated linearly between the measured points, held before the first, and falling to 0 at cosine 1.
 
     Args:
         cosine: The cut.
@@ -100,7 +100,7 @@ def true_match_rate(cosine: float, genuine: Sequence[tuple[float, float]]) -> fl
     """
     if not genuine:
         return None
-    cosines, shares = zip(*genuine, strict=True)
+    cosines, shares = zip(*genuine, (1.0, 0.0), strict=True)
     return float(np.interp(cosine, cosines, shares))
 
 

@@ -255,6 +255,7 @@ def _pair(pair: Pair) -> dict[str, Any]:
         "new": pair.new,
         "decision": pair.decision,
         "same_photo": pair.same_photo,
+        "normalized": pair.normalized,
     }
 
 

@@ -55,7 +55,7 @@ def test_every_option_reaches_its_setting(asked):
         "--store s.h5 --cpu --engine onnx --model-name ArcFace --detector-backend mtcnn --faces center "
         "--flip -p 3 --batch-size 7 --follow-symlinks --max-pixels 99 --reset --rehash --threshold 0.5 "
         "--max-pairs 8 --limit 0 --index flat --exact --recall 0.9 --clustering components "
-        "--group-by parent --against b.h5 --calibration c.toml --min-quality 0.2"
+        "--group-by parent --against b.h5 --calibration c.toml --min-quality 0.2 --normalize"
     )
     assert asked(*line.split()).settings == Settings(
         store="s.h5",
@@ -82,6 +82,7 @@ def test_every_option_reaches_its_setting(asked):
         against="b.h5",
         calibration="c.toml",
         min_quality=0.2,
+        normalize=True,
     )
 
 

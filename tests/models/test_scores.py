@@ -83,11 +83,11 @@ def test_the_cut_for_a_rate_has_that_rate(rate):
     assert expected_false_match_rate(cosine_at_rate(rate, CURVE), CURVE) == pytest.approx(rate)
 
 
-def test_true_matches_are_interpolated_and_held_at_the_ends():
+def test_true_matches_are_interpolated_and_end_at_identical_faces():
     curve = ((0.5, 0.9), (0.7, 0.5))
     assert true_match_rate(0.6, curve) == pytest.approx(0.7)
     assert true_match_rate(0.2, curve) == 0.9
-    assert true_match_rate(0.8, curve) == 0.5
+    assert true_match_rate(0.85, curve) == pytest.approx(0.25)
     assert true_match_rate(0.6, ()) is None
 
 

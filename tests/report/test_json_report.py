@@ -68,6 +68,7 @@ def test_findings_have_the_fields_of_their_schema_in_order(found):
         "new": True,
         "decision": None,
         "same_photo": False,
+        "normalized": None,
     }
     assert document["unencoded"] == [
         {"path": "/photos/line\nbreak.jpg", "outcome": "FILE_ERROR", "reason": "it is not an image"}
