@@ -8,7 +8,7 @@ from typing import Any
 
 from facededup.metrics import Metrics
 from facededup.store.base import Fingerprint, Repair
-from facededup.types import Cluster, Face, Match, Outcome, Pair, Pixels, Unencoded
+from facededup.types import Cluster, Decision, Face, Match, Outcome, Pair, Pixels, Unencoded
 
 
 @dataclass(frozen=True, slots=True)
@@ -362,3 +362,33 @@ class StoreStatus:
     disk_bytes: int
     last_run: Mapping[str, Any] | None
     findings: Mapping[str, Any] | None
+
+
+@dataclass(frozen=True, slots=True)
+class DecisionEntry:
+    """One decision of a store's log.
+
+    Attributes:
+        decision: What was decided.
+        holds: It is what holds for its pair now: the latest, and not undone.
+        in_store: Both faces are in the store.
+    """
+
+    decision: Decision
+    holds: bool
+    in_store: bool
+
+
+@dataclass(frozen=True, slots=True)
+class DecisionImport:
+    """What an import of decisions did.
+
+    Attributes:
+        store: Its location.
+        taken: Decisions appended.
+        known: Decisions left out, being in the log already.
+    """
+
+    store: str
+    taken: int
+    known: int

@@ -50,6 +50,7 @@ LAYERS = (
     "maintenance",
     "evaluation",
     "report",
+    "deciding",
     "api",
     "cli",
 )

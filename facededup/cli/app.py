@@ -9,6 +9,7 @@ import typer
 import facededup
 from facededup.cli.command import Command
 from facededup.cli.compare import compare
+from facededup.cli.decisions import decisions_commands
 from facededup.cli.demo import demo
 from facededup.cli.doctor import doctor
 from facededup.cli.evaluate import evaluate
@@ -50,6 +51,7 @@ for _body, _example in (
     (demo, "facededup demo"),
 ):
     app.command(_body.__name__.rstrip("_"), cls=Command, epilog=f"Example: {_example}")(_body)
+app.add_typer(decisions_commands, name="decisions")
 app.add_typer(models_commands, name="models")
 app.add_typer(store_commands, name="store")
 

@@ -52,7 +52,7 @@ def worker(
         typer.Option("--check", help="Start nothing; name the workers that answer.", rich_help_panel=_WORKER),
     ] = False,
 ) -> None:
-    """Do the work of `index --queue` and `find --queue` on this machine.
+    """Do the work of `index --queue` and `find --queue` here.
 
     Broker and results are found by FACEDEDUP_BROKER_URL and FACEDEDUP_RESULT_BACKEND, or in the file of
     --config. Ctrl-C ends it after the work in hand.

@@ -16,6 +16,7 @@ COMMANDS = sorted(GROUP.commands)
 def test_the_commands():
     assert COMMANDS == [
         "compare",
+        "decisions",
         "demo",
         "doctor",
         "evaluate",
