@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import product
+from typing import Any
 
 import numpy as np
 
@@ -12,12 +13,15 @@ from facededup.calibration import choose_cut, store_calibration
 from facededup.copies import Copies
 from facededup.counting import count_faces, count_images
 from facededup.errors import SettingMismatchError, TooManyPairsError, UsageError
-from facededup.finding import StoredVectors
+from facededup.finding import StoredVectors, open_searches
+from facededup.gpu_usage import gpus_watched
 from facededup.manifest import decode_tags
+from facededup.matching.device_join import join_on_devices
 from facededup.matching.screen import plan_search
 from facededup.matching.selfjoin import comparisons, self_join
 from facededup.matching.source import Stacked
 from facededup.matching.strategy import PLANNED_FROM
+from facededup.matching.tiles import TileSearch
 from facededup.metrics import Metrics
 from facededup.models.scores import similarity
 from facededup.progress import Progress
@@ -43,6 +47,7 @@ def find_against(settings: Settings, base: str, metrics: Metrics, progress: Prog
     Raises:
         StoreNotFoundError: One of the stores is not there.
         SettingMismatchError: Something else made the embeddings of the base.
+        NoGpuError: A GPU was demanded and no library that searches sees one.
         TooManyPairsError: There are more pairs than `max_pairs`.
         UsageError: Both are the same store, or an approximate search was asked for.
     """
@@ -53,9 +58,10 @@ def find_against(settings: Settings, base: str, metrics: Metrics, progress: Prog
         )
     if same_place(base, settings.store):
         raise UsageError("--against takes another store: `find` alone compares a store with itself")
+    searches = open_searches(settings)
     store = open_store(settings.store, settings.key_file)
     base_store = open_store(base, settings.key_file)
-    with store.snapshot() as own, base_store.snapshot() as other:
+    with gpus_watched(settings, metrics), store.snapshot() as own, base_store.snapshot() as other:
         if own.fingerprint != other.fingerprint:
             raise SettingMismatchError(
                 f"the embeddings of {store.location!r} and {base_store.location!r} were made by different "
@@ -64,10 +70,10 @@ def find_against(settings: Settings, base: str, metrics: Metrics, progress: Prog
         calibration = store_calibration(settings, own)
         choice = choose_cut(settings, calibration, len(own.faces) * len(other.faces))
         operating, cut = calibration.operating_cosine, choice.cosine
-        metrics.devices["search"] = "CPU"
+        device = metrics.devices["search"] = "GPU" if searches else "CPU"
         metrics.mark_started()
         with metrics.timed("search", len(own.faces)):
-            found = _search(own, other, cut, settings.max_pairs, progress)
+            found = _search(own, other, cut, most=settings.max_pairs, searches=searches, progress=progress)
         pairs = sorted(
             (
                 Pair(a, b, float(similarity(cosine, operating)), cosine, new=True)
@@ -83,7 +89,7 @@ def find_against(settings: Settings, base: str, metrics: Metrics, progress: Prog
             operating_cosine=operating,
             operating_cosine_source=calibration.source,
             complete=True,
-            search={"device": "CPU", "against": base_store.location, "against_faces": count_faces(other)},
+            search={"device": device, "against": base_store.location, "against_faces": count_faces(other)},
             images=count_images(own.images),
             faces=count_faces(own),
             expected_false_pairs=choice.expected_false_pairs,
@@ -102,17 +108,32 @@ def find_against(settings: Settings, base: str, metrics: Metrics, progress: Prog
         )
 
 
-def _search(own: Snapshot, other: Snapshot, cut: float, most: int, progress: Progress) -> list[PairBlock]:
+def _search(
+    own: Snapshot,
+    other: Snapshot,
+    cut: float,
+    *,
+    most: int,
+    searches: Sequence[TileSearch],
+    progress: Progress,
+) -> list[PairBlock]:
     """Pairs of rows: `a` of the store, `b` of the base."""
     count = len(own.faces)
     stacked = Stacked(StoredVectors(own), StoredVectors(other))
-    planned = comparisons(len(stacked), count, count) >= PLANNED_FROM
-    screen = plan_search(StoredVectors(other), cut).screen if planned else None
+    across: dict[str, Any] = {
+        "group": np.arange(len(stacked)),
+        "since": count,
+        "until": count,
+        "progress": progress,
+    }
+    if searches:
+        blocks = join_on_devices(stacked, cut, searches=searches, **across)
+    else:
+        planned = comparisons(len(stacked), count, count) >= PLANNED_FROM
+        screen = plan_search(StoredVectors(other), cut).screen if planned else None
+        blocks = self_join(stacked, cut, screen=screen, **across)
     found, total = [], 0
-    group = np.arange(len(stacked))
-    for block in self_join(
-        stacked, cut, group=group, since=count, until=count, screen=screen, progress=progress
-    ):
+    for block in blocks:
         total += len(block)
         if total > most:
             raise TooManyPairsError(

@@ -28,6 +28,8 @@ def test_demands_are_refused_before_anything_is_done(all_pictures, tmp_path, dem
     assert not store.exists()
     with pytest.raises(NoGpuError):
         facededup.find(store=str(store), **demand)
+    with pytest.raises(NoGpuError):
+        facededup.find(store=str(store), against=str(tmp_path / "base.h5"), **demand)
 
 
 @no_gpu
