@@ -170,7 +170,8 @@ def show_index(request: Request, result: IndexResult) -> None:
 
     print_index(request.out, result, verbose=request.verbose)
     if result.interrupted:
-        raise InterruptedRunError("interrupted; the work so far is kept, and the same command continues it")
+        how = "the same command with --resume" if request.settings.queue else "the same command"
+        raise InterruptedRunError(f"interrupted; the work so far is kept, and {how} continues it")
 
 
 def show_findings(request: Request, result: FindResult) -> None:

@@ -32,7 +32,7 @@ PART_BYTES = 8 << 20
 """A Redis server takes values of 512 MB at most, and other clients wait while it does."""
 
 KEPT_SECONDS = 7 * 24 * 3600
-LEASE_SECONDS = 20
+LEASE_SECONDS = 10
 _PATIENCE = 60
 """Tries, two seconds apart at most, before a server that is gone is given up."""
 

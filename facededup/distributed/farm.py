@@ -64,9 +64,12 @@ class Farm:
         self._begun: dict[int, int] = {}
         self._finished: deque[tuple[int, bytes | Failure]] = deque()
         self._looked_at = self._heard_at = time.monotonic()
-        # Not the application's own pool, which would outlive a change of the broker.
-        self._producer = app.amqp.Producer(app.connection_for_write())
+        self._connect()
         job.describe(description)
+
+    def _connect(self) -> None:
+        # Not from the application's own pool, which would outlive a change of the broker.
+        self._producer = self._app.amqp.Producer(self._app.connection_for_write())
 
     def close(self) -> None:
         """Ends the connection to the broker; what was sent stays sent."""
@@ -87,7 +90,7 @@ class Farm:
         """Takes over units that an earlier coordinator sent; those that got lost are sent again."""
         self._payloads.update(units)
         self._begun.update(dict.fromkeys(units, 0))
-        self._sent_at.update(dict.fromkeys(units, time.monotonic()))
+        self._sent_at.update(dict.fromkeys(units, 0.0))
 
     def next(self) -> tuple[int, bytes | Failure]:
         """Waits for the next unit to end: its number and its result.
@@ -157,6 +160,8 @@ class Farm:
     def _restore(self) -> None:
         """After the server lost what it held: puts everything there again."""
         _log.warning("the job is gone from the results' server: sending %d units again", len(self._payloads))
+        self.close()  # a new connection declares the queues, which may be gone as well
+        self._connect()
         self.job.describe(self._description)
         if self._payloads:
             self.add(dict(self._payloads))
@@ -169,6 +174,7 @@ class Farm:
                 self._task,
                 args=(self.job.name, unit),
                 producer=self._producer,
+                ignore_result=True,
                 retry=True,
                 retry_policy=_PATIENCE,
             )
@@ -179,9 +185,11 @@ class Farm:
 
     def _queue_is_empty(self) -> bool:
         queue = self._app.conf.task_routes[self._task]
-        try:
-            with self._app.connection_for_write() as connection:
+        with self._app.connection_for_write() as connection:
+            try:
                 return bool(connection.default_channel.queue_declare(queue, passive=True).message_count == 0)
-        except Exception as exc:  # each transport has its own; a broker that is away is no empty queue
-            _log.info("the broker did not answer: %s", type(exc).__name__)
-            return False
+            except connection.channel_errors:
+                return True  # there is no such queue: to Redis an empty one does not exist
+            except connection.connection_errors as exc:
+                _log.info("the broker did not answer: %s", type(exc).__name__)
+                return False

@@ -38,8 +38,9 @@ def pack_tasks(tasks: Sequence[ImageTask]) -> bytes:
     roots: dict[str, int] = {}
     rows = []
     for task in tasks:
-        inside = task.path.startswith(os.path.join(task.root, ""))
-        path = task.path[len(os.path.join(task.root, "")) :] if inside else task.path
+        below = task.path.removeprefix(os.path.join(task.root, ""))
+        inside = below != task.path and os.path.join(task.root, below) == task.path
+        path = below if inside else task.path
         rows.append([roots.setdefault(task.root, len(roots)), inside, path, task.force])
     return pack([list(roots), rows])
 
