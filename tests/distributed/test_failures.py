@@ -123,6 +123,20 @@ def test_a_server_restarted_in_mid_job(own, pictures, expected, tmp_path, kept):
     assert_same(table(store), expected)
 
 
+@pytest.mark.slow
+def test_rabbitmq_restarted_in_mid_job(own, rabbit, pictures, expected, monkeypatch):
+    store = str(pictures.parent / "faces.h5")
+    monkeypatch.setenv("FACEDEDUP_BROKER_URL", rabbit.url)
+    monkeypatch.setenv("FACEDEDUP_RESULT_BACKEND", own.url)
+    with worker(rabbit.url, pictures.parent / "log", "-c", "1", "--cpu"):
+        run = Background(pictures, store=store, chunk_images=2)
+        wait_for(lambda: keys(own.url, ":lease:"), "a chunk in hand")
+        rabbit.stop()
+        rabbit.start()
+        run.finish()
+    assert_same(table(store), expected)
+
+
 SABOTAGE = """
 import sys
 from facededup.distributed import celery_app, tasks
