@@ -20,20 +20,19 @@ Rows = NDArray[np.int64]
 
 
 def analyse(listing: Listing) -> dict[str, Any]:
-    """Counts over all findings, whatever part of them is listed.
+    """Counts over all clusters, whatever part of them is listed.
 
     Returns:
-        Plain values: `histogram` (`from`, `to`, `counts` of pairs by similarity), `cluster_sizes` (couples of
-        size in images and number), `folders` (`a`, `b`, `clusters`: how many clusters have images in both;
-        a = b where a folder holds two of one cluster), `folders_total`, and `months` (`month`, `images`,
-        `duplicates`: images of a cluster that are not its oldest file, by the file's time of change).
+        Plain values: `cluster_sizes` (couples of size in images and number), `folders` (`a`, `b`, `clusters`:
+        how many clusters have images in both; a = b where a folder holds two of one cluster),
+        `folders_total`, and `months` (`month`, `images`, `duplicates`: images of a cluster that are not its
+        oldest file, by the file's time of change).
     """
     clusters, images = _cluster_images(listing)
     sizes = np.bincount(clusters, minlength=len(listing.findings.clusters))
     size, number = np.unique(sizes, return_counts=True)
     folders, total = _folders(listing, clusters, images)
     return {
-        "histogram": _histogram(listing),
         "cluster_sizes": np.stack([size, number], axis=1).tolist(),
         "folders": folders,
         "folders_total": total,
@@ -50,7 +49,8 @@ def _cluster_images(listing: Listing) -> tuple[Rows, Rows]:
     return clusters, images
 
 
-def _histogram(listing: Listing) -> dict[str, Any]:
+def histogram(listing: Listing) -> dict[str, Any]:
+    """All pairs by similarity: `from`, `to` and `counts` of `BINS` equal steps between them."""
     lowest = min(listing.similarity(float(listing.findings.meta["cosine_cut"])), 1.0 - 1e-6)
     edges = np.linspace(lowest, 1.0, BINS + 1)
     counts = np.zeros(BINS, np.int64)

@@ -118,6 +118,7 @@ class FindResult:
         pairs: By falling similarity, then path.
         unencoded: Images without an embedding, by path.
         metrics: Timing.
+        analytics: Where and when duplicates arise, see `facededup.analytics`; empty with `against`.
         group_by: What grouped the images, as `--group-by` says it; None where nothing did.
         tag_columns: Names of what manifests say of images; the tags of each are with its faces.
     """
@@ -145,6 +146,7 @@ class FindResult:
     group_by: str | None = None
     tag_columns: tuple[str, ...] = ()
     decisions: Mapping[str, int] = field(default_factory=dict)
+    analytics: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -71,6 +71,7 @@ def _findings(result: FindResult, listed: Callable[[Iterable[dict[str, Any]]], A
         "pairs": listed(map(_pair, result.pairs)),
         "unencoded": listed(map(_unencoded, result.unencoded)),
         "group_by": result.group_by,
+        "analytics": dict(result.analytics),
         "metrics": result.metrics.to_dict(),
     }
 

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 import facededup
-from facededup.analytics import analyse
+from facededup.analytics import analyse, histogram
 from facededup.counting import count_faces, count_images
 from facededup.finding import StoredVectors
 from facededup.listing import Listing, PairColumns, stacked
@@ -108,7 +108,7 @@ def page_data(
             "symmetric": options.symmetric,
         },
         "metrics": metrics,
-        "analytics": analyse(listing),
+        "analytics": {"histogram": histogram(listing), **analyse(listing)},
         "pairs": pairs,
         "clusters": clusters,
         "unencoded": unencoded,
@@ -273,6 +273,7 @@ class _Tables:
                 "content": _packed(contents.numbers(faces.image[stored]), "<u4"),
                 "number": _packed(faces.number[stored], "<u4"),
                 "box": _packed(faces.box[stored], "<i4"),
+                "quality": _packed(faces.quality[stored], "<f4"),
             },
         }
 

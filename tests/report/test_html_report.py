@@ -19,6 +19,7 @@ from PIL import Image
 import facededup
 from facededup.errors import JobError, UsageError
 from facededup.progress import SilentProgress
+from facededup.report.json_report import findings_document
 from facededup.report.page_template import embedded
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
@@ -196,6 +197,7 @@ def test_where_and_when_duplicates_arise(made_up, tmp_path):
     facededup.write_report(tmp_path / "r.html", store=made_up)
     told = read_page(tmp_path / "r.html")[0]["analytics"]
     found = facededup.find(store=made_up)
+    assert findings_document(found)["analytics"] == {name: told[name] for name in told if name != "histogram"}
     assert sum(told["histogram"]["counts"]) == found.pairs_total
     assert sum(number for _, number in told["cluster_sizes"]) == found.clusters_total
     assert sum(size * number for size, number in told["cluster_sizes"]) == sum(c.size for c in found.clusters)

@@ -37,6 +37,7 @@ FINDINGS_KEYS = [
     "pairs",
     "unencoded",
     "group_by",
+    "analytics",
     "metrics",
 ]
 

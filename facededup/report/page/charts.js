@@ -26,8 +26,8 @@ function columnChart(name, bars, marks = [], { logarithmic = false } = {}) {
     if (bar.label && place % thin === 0) chart.append(svg("text", { x: (place + 0.5) * step, y: BASE + 36, class: "axis middle" }, bar.label));
   });
   for (const mark of marks) {
-    if (mark.at < 0 || mark.at > 1) continue;
-    const x = mark.at * WIDTH;
+    if (mark.at < -0.001 || mark.at > 1) continue;
+    const x = Math.max(mark.at, 0) * WIDTH;
     chart.append(svg("line", { x1: x, x2: x, y1: 16, y2: BASE + 20, class: "mark" }),
       svg("text", { x: x + (mark.at > 0.8 ? -5 : 5), y: 26, class: `axis ${mark.at > 0.8 ? "end" : ""}` }, mark.label));
   }

@@ -14,6 +14,7 @@ function bytesOf(text) {
 const u8 = bytesOf;
 const u32 = (text) => new Uint32Array(bytesOf(text).buffer);
 const i32 = (text) => new Int32Array(bytesOf(text).buffer);
+const f32 = (text) => new Float32Array(bytesOf(text).buffer);
 const f64 = (text) => new Float64Array(bytesOf(text).buffer);
 
 const images = {
@@ -25,6 +26,7 @@ const contents = {
 };
 const faces = {
   content: u32(page.faces.content), number: u32(page.faces.number), box: i32(page.faces.box),
+  quality: f32(page.faces.quality), /* score, size, sharpness, frontality, brightness; NaN where not measured */
 };
 const pairs = {
   a: u32(page.pairs.a), b: u32(page.pairs.b), aFace: u32(page.pairs.a_face), bFace: u32(page.pairs.b_face),

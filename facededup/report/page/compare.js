@@ -47,6 +47,7 @@ function photoOf(face, image) {
     images.bytes[image] > 0 ? fileSize(images.bytes[image]) : null,
     day(images.modified[image]) || null,
     `face ${boxOf(face)[2]} pixels`,
+    qualityOf(face),
   ];
   return element("figure", { class: "side" },
     photo,
@@ -54,6 +55,15 @@ function photoOf(face, image) {
       nameOf(image),
       element("bdi", { class: "folder" }, folderOf(image)),
       element("span", { class: "facts" }, facts.filter(Boolean).join(" · "))));
+}
+
+/* The overall quality of a face, and what it lacks most; see docs/decisions.md. */
+function qualityOf(face) {
+  const [whole, ...parts] = faces.quality.subarray(5 * face, 5 * face + 5);
+  if (Number.isNaN(whole)) return null;
+  const names = ["size", "sharpness", "frontality", "brightness"];
+  const worst = parts.indexOf(Math.min(...parts));
+  return `quality ${whole.toFixed(2)}${parts[worst] < 0.5 ? ` (low ${names[worst]})` : ""}`;
 }
 
 function scoreLine(cosine) {
