@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from facededup.api import (
         add_decision,
         compare,
+        copy_store,
         diagnose,
         evaluate,
         export_decisions,
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
         Check,
         ComparedImage,
         CompareResult,
+        CopyResult,
         DecisionEntry,
         DecisionImport,
         Diagnosis,
@@ -66,6 +68,7 @@ _HOMES = {
     "facededup.api": (
         "add_decision",
         "compare",
+        "copy_store",
         "diagnose",
         "evaluate",
         "export_decisions",
@@ -87,6 +90,7 @@ _HOMES = {
     "facededup.results": (
         "Check",
         "CompareResult",
+        "CopyResult",
         "DecisionEntry",
         "DecisionImport",
         "Diagnosis",
@@ -125,6 +129,7 @@ __all__ = [
     "ClusterFace",
     "CompareResult",
     "ComparedImage",
+    "CopyResult",
     "Decision",
     "DecisionEntry",
     "DecisionImport",
@@ -151,6 +156,7 @@ __all__ = [
     "VerifyResult",
     "add_decision",
     "compare",
+    "copy_store",
     "diagnose",
     "evaluate",
     "export_decisions",

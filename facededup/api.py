@@ -18,6 +18,7 @@ from facededup.models.catalog import MODELS, ModelDescription
 from facededup.progress import Progress, SilentProgress
 from facededup.results import (
     CompareResult,
+    CopyResult,
     DecisionEntry,
     DecisionImport,
     Diagnosis,
@@ -337,6 +338,43 @@ def pack(
     from facededup.maintenance import pack_store
 
     return pack_store(_settings(settings, options), encrypt=encrypt, new_key_file=new_key_file)
+
+
+def copy_store(
+    source: str | os.PathLike[str],
+    target: str | os.PathLike[str],
+    *,
+    reset: bool = False,
+    key_file: str | None = None,
+    progress: Progress | None = None,
+) -> CopyResult:
+    """Copies a store into another of any kind: file, PostgreSQL or Redis; and compares what arrived.
+
+    Args:
+        source: Path or URL of the store to be read.
+        target: Path or URL of the store to be made.
+        reset: Replace a store that is there.
+        key_file: Holds the key of an encrypted source; a file made of it is encrypted with the same. In a
+            server its contents are not encrypted.
+        progress: Receives the advance.
+
+    Raises:
+        UsageError: There is a store at the target and no `reset`, or it has decisions of its own.
+        StoreNotFoundError: There is no store at the source.
+        JobError: What arrived differs.
+
+    Example:
+        >>> facededup.copy_store("people.h5", "postgresql://db.example/registry")  # doctest: +SKIP
+    """
+    from facededup.copying import copy_stores
+
+    return copy_stores(
+        os.fsdecode(source),
+        os.fsdecode(target),
+        reset=reset,
+        key_file=key_file,
+        progress=progress or SilentProgress(),
+    )
 
 
 def move_root(

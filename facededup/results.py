@@ -226,6 +226,33 @@ class PackResult:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class CopyResult:
+    """What `copy_store` copied; all of it was compared with the source.
+
+    Attributes:
+        source: Location of the store that was read.
+        target: Location of the copy.
+        images: Images.
+        faces: Faces, those of a content once.
+        pairs: Pairs of the findings.
+        clusters: Clusters of the findings.
+        decisions: Entries of the log of decisions.
+        embeddings_sha256: Of all embeddings in order, as little-endian float32; the same in both stores.
+        seconds: What it took.
+    """
+
+    source: str
+    target: str
+    images: int
+    faces: int
+    pairs: int
+    clusters: int
+    decisions: int
+    embeddings_sha256: str
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class MoveResult:
     """What `move_root` did.
 

@@ -47,6 +47,7 @@ LAYERS = (
     "pictures",
     "probe",
     "diagnosis",
+    "copying",
     "maintenance",
     "evaluation",
     "report",

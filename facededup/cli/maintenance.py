@@ -50,6 +50,12 @@ NewKeyFile = Annotated[
     str | None,
     typer.Option("--new-key-file", metavar="FILE", help="Encrypt it with this key from now on."),
 ]
+Source = Annotated[str, typer.Argument(metavar="FROM", help="Store to be read.")]
+Target = Annotated[str, typer.Argument(metavar="TO", help="Store to be made.")]
+KeyFile = Annotated[
+    str | None, typer.Option("--key-file", metavar="FILE", help="Holds the key of an encrypted FROM.")
+]
+Replace = Annotated[bool, typer.Option("--reset", help="Replace the store that is there; decisions stay.")]
 
 store_commands = typer.Typer(
     help="Look after the store's files.",
@@ -119,6 +125,31 @@ def pack(request: Request, *, encrypt: Encrypt = None, new_key_file: NewKeyFile 
 
     result = api.pack(encrypt=encrypt, new_key_file=new_key_file, settings=request.settings)
     request.out.print(f"packed: {size(result.bytes_before)} before, {size(result.bytes_after)} now")
+
+
+@store_commands.command(
+    cls=Command, epilog="Example: facededup store copy people.h5 postgresql://db.example/registry"
+)
+@takes(JsonOptions)
+def copy(
+    request: Request, source: Source, target: Target, *, reset: Replace = False, key_file: KeyFile = None
+) -> None:
+    """Copy a store into another of any kind, and compare them.
+
+    FROM and TO are paths of files, or postgresql:// or redis:// URLs. Images, faces, embeddings, findings and
+    decisions are copied. A file made of an encrypted one is encrypted, a server's store is not. Until they were compared the copy is marked, and nothing else can use it.
+    """
+    from facededup import api
+    from facededup.report.json_report import copy_document, write_json
+
+    result = api.copy_store(source, target, reset=reset, key_file=key_file, progress=request.progress)
+    request.out.print(
+        f"copied: {result.images:,} images, {result.faces:,} faces, {result.pairs:,} pairs, "
+        f"{result.clusters:,} clusters, {result.decisions:,} decisions in {result.seconds:,.1f} s"
+    )
+    request.out.print(f"compared: embeddings have the SHA-256 {result.embeddings_sha256} in both")
+    if request.json_file is not None:
+        write_json(copy_document(result), request.json_file)
 
 
 def _show_check(request: Request, result: VerifyResult) -> None:

@@ -17,6 +17,7 @@ from facededup.models.catalog import DetectorDescription, ModelDescription
 from facededup.models.weights import model_status
 from facededup.report.files import writing
 from facededup.results import (
+    CopyResult,
     Diagnosis,
     FindResult,
     ForgetResult,
@@ -136,6 +137,11 @@ def verify_document(result: VerifyResult) -> dict[str, Any]:
 def forget_document(result: ForgetResult) -> dict[str, Any]:
     """The document of `forget --json`, schema facededup/forget/1."""
     return {"schema": "facededup/forget/1", **asdict(result)}
+
+
+def copy_document(result: CopyResult) -> dict[str, Any]:
+    """The document of `store copy --json`, schema facededup/copy/1."""
+    return {"schema": "facededup/copy/1", **asdict(result)}
 
 
 def models_document(

@@ -15,9 +15,12 @@ from typing import Any, Protocol, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from facededup.errors import UsageError
 from facededup.types import Array, Decision, Face, FileStat, Floats, Outcome
 
 FORMAT = 1
+UNFINISHED_COPY = "copy"
+"""Entry of `info`: the source of a copy, and when it was finished; None while it was not."""
 DIGEST_BYTES = 32
 """SHA-256 of the file's bytes; 32 zero bytes in a table, b"" in a record, for a file that was not read."""
 
@@ -68,6 +71,7 @@ class ImageRecord:
         height: Likewise.
         phash: Perceptual hash of the picture, 64 bits; 0 where it is not known.
         tags: What a manifest says of the image, as a JSON object; "" for nothing.
+        indexed_at: When a new image was first seen, in seconds since 1970; 0 for now.
     """
 
     path: bytes
@@ -83,6 +87,7 @@ class ImageRecord:
     height: int = 0
     phash: int = 0
     tags: str = ""
+    indexed_at: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -492,10 +497,14 @@ class Store(Protocol):
     def exists(self) -> bool:
         """Whether there is a store (or something else) at the location."""
 
-    def snapshot(self) -> Snapshot:
+    def snapshot(self, *, unfinished: bool = False) -> Snapshot:
         """The store as it is now.
 
+        Args:
+            unfinished: Also that of a copy which was interrupted.
+
         Raises:
+            UsageError: It is such a copy.
             StoreNotFoundError: There is none.
             DamagedStoreError: It is damaged, or no store.
             NewerFormatError: It was made by a later version.
@@ -511,6 +520,7 @@ class Store(Protocol):
 
         Raises:
             StoreLockedError: Another process is writing.
+            UsageError: It is a copy that was interrupted, and not to be reset.
             StoreNotFoundError: There is none and no fingerprint was given.
             StoreWriteError: The place cannot be written.
             DamagedStoreError: It is damaged, or no store.
@@ -543,3 +553,23 @@ class Store(Protocol):
             StoreLockedError: Another process is writing to it.
             StoreWriteError: The new store cannot be written; the old one is untouched.
         """
+
+
+def refuse_unfinished(snapshot: Snapshot, opened: Snapshot | Writer, location: str) -> None:
+    """Does nothing to a store that is no copy, or a whole one.
+
+    Args:
+        snapshot: Of the store.
+        opened: What is closed if the store is refused.
+        location: For the message.
+
+    Raises:
+        UsageError: It is a copy that was interrupted.
+    """
+    mark = snapshot.info.get(UNFINISHED_COPY)
+    if mark is not None and mark["finished"] is None:
+        with opened:
+            raise UsageError(
+                f"{location!r} is a copy of {mark['source']!r} that was interrupted: repeat it with "
+                "`facededup store copy FROM TO --reset`"
+            )

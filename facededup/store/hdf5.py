@@ -33,7 +33,7 @@ from facededup.errors import (
     UsageError,
     WrongKeyError,
 )
-from facededup.store.base import Batch, FaceTable, Fingerprint, ImageTable, Repair
+from facededup.store.base import Batch, FaceTable, Fingerprint, ImageTable, Repair, refuse_unfinished
 from facededup.store.basefile import BLOCK, BaseFile, Header, new_file, refuse_unreadable, write_base
 from facededup.store.crypto import Key, StoreKey
 from facededup.store.decisions import decision_columns, pack_forgotten
@@ -530,15 +530,20 @@ class Hdf5Store:
         """See `base.Store`."""
         return os.path.lexists(self._path)
 
-    def snapshot(self) -> Hdf5Snapshot:
+    def snapshot(self, *, unfinished: bool = False) -> Hdf5Snapshot:
         """See `base.Store`."""
-        return Hdf5Snapshot(self._path, self._key)
+        snapshot = Hdf5Snapshot(self._path, self._key)
+        if not unfinished:
+            refuse_unfinished(snapshot, snapshot, self.location)
+        return snapshot
 
     def writer(self, fingerprint: Fingerprint | None = None, *, reset: bool = False) -> Hdf5Writer:
         """See `base.Store`."""
         if fingerprint is None or self.exists():
             refuse_unreadable(self._path)
-        return Hdf5Writer(self._path, fingerprint, reset=reset, key=self._key, encrypt=self._encrypt)
+        writer = Hdf5Writer(self._path, fingerprint, reset=reset, key=self._key, encrypt=self._encrypt)
+        refuse_unfinished(writer.snapshot, writer, self.location)
+        return writer
 
     def disk_bytes(self) -> int:
         """See `base.Store`."""

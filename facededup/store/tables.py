@@ -142,7 +142,7 @@ def _image_row(image: ImageRecord, root: int) -> tuple[Any, ...]:
         image.unresolved,
         image.width,
         image.height,
-        int(time.time()),
+        image.indexed_at or int(time.time()),
         image.phash,
     )
 

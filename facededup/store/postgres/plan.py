@@ -64,7 +64,7 @@ def plan_images(
         before = at.get(image.path)
         if before is None or before.digest != digest:
             _drop(plan, at, image.path)
-            before = at[image.path] = Known(plan.next_image_id, digest, now)
+            before = at[image.path] = Known(plan.next_image_id, digest, image.indexed_at or now)
             plan.next_image_id += 1
         plan.put[before.id] = (place, before.indexed_at)
         plan.renamed.pop(before.id, None)

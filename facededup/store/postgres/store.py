@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from facededup.errors import JobError
-from facededup.store.base import Fingerprint, Repair
+from facededup.store.base import Fingerprint, Repair, refuse_unfinished
 from facededup.store.integrity import look_through
 from facededup.store.postgres import schema
 from facededup.store.postgres.server import Address, connect, parse_address, speaking, vector_schema
@@ -39,13 +39,18 @@ class PostgresStore:
         with connect(self._address) as connection, speaking(self._address):
             return schema.is_there(connection, self._address)
 
-    def snapshot(self) -> PostgresSnapshot:
+    def snapshot(self, *, unfinished: bool = False) -> PostgresSnapshot:
         """See `base.Store`."""
-        return PostgresSnapshot(self._address)
+        snapshot = PostgresSnapshot(self._address)
+        if not unfinished:
+            refuse_unfinished(snapshot, snapshot, self.location)
+        return snapshot
 
     def writer(self, fingerprint: Fingerprint | None = None, *, reset: bool = False) -> PostgresWriter:
         """See `base.Store`; several may write at once, but nobody else during a reset."""
-        return PostgresWriter(self._address, fingerprint, reset=reset)
+        writer = PostgresWriter(self._address, fingerprint, reset=reset)
+        refuse_unfinished(writer.snapshot, writer, self.location)
+        return writer
 
     def disk_bytes(self) -> int:
         """See `base.Store`."""

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from facededup.errors import JobError
-from facededup.store.base import Fingerprint, Repair
+from facededup.store.base import Fingerprint, Repair, refuse_unfinished
 from facededup.store.integrity import look_through
 from facededup.store.redis.server import Address, connect, parse_address, speaking
 from facededup.store.redis.snapshot import RedisSnapshot
@@ -40,13 +40,18 @@ class RedisStore:
         with connect(self._address) as client, speaking(self._address):
             return bool(client.exists(self._address.key("store")))
 
-    def snapshot(self) -> RedisSnapshot:
+    def snapshot(self, *, unfinished: bool = False) -> RedisSnapshot:
         """See `base.Store`."""
-        return RedisSnapshot(self._address)
+        snapshot = RedisSnapshot(self._address)
+        if not unfinished:
+            refuse_unfinished(snapshot, snapshot, self.location)
+        return snapshot
 
     def writer(self, fingerprint: Fingerprint | None = None, *, reset: bool = False) -> RedisWriter:
         """See `base.Store`; several may write at once, but nobody else during a reset."""
-        return RedisWriter(self._address, fingerprint, reset=reset)
+        writer = RedisWriter(self._address, fingerprint, reset=reset)
+        refuse_unfinished(writer.snapshot, writer, self.location)
+        return writer
 
     def disk_bytes(self) -> int:
         """See `base.Store`; for Redis, bytes of memory."""
