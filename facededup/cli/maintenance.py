@@ -137,7 +137,8 @@ def copy(
     """Copy a store into another of any kind, and compare them.
 
     FROM and TO are paths of files, or postgresql:// or redis:// URLs. Images, faces, embeddings, findings and
-    decisions are copied. A file made of an encrypted one is encrypted, a server's store is not. Until they were compared the copy is marked, and nothing else can use it.
+    decisions are copied. A file made of an encrypted one is encrypted, a server's store is not. Until they
+    were compared the copy is marked, and nothing else can use it.
     """
     from facededup import api
     from facededup.report.json_report import copy_document, write_json
