@@ -49,15 +49,20 @@ def median(values: Sequence[float]) -> float:
     return statistics.median(values)
 
 
-def report(figures: dict[str, Any], path: str | None) -> None:
-    """Prints the figures with date, machine and command, and writes them as JSON."""
-    document = {
+def document(figures: dict[str, Any]) -> dict[str, Any]:
+    """The figures with date, machine and command."""
+    return {
         "date": datetime.now(UTC).date().isoformat(),
         "machine": f"{os.cpu_count()} cores, {processor()}, Python {platform.python_version()}",
         "command": " ".join(["python", os.path.relpath(sys.argv[0]), *sys.argv[1:]]),
         **figures,
     }
-    for name, value in document.items():
+
+
+def report(figures: dict[str, Any], path: str | None) -> None:
+    """Prints the figures with date, machine and command, and writes them as JSON."""
+    made = document(figures)
+    for name, value in made.items():
         print(f"{name:32} {value:.4g}" if isinstance(value, float) else f"{name:32} {value}")
     if path:
-        Path(path).write_text(json.dumps(document, indent=1) + "\n")
+        Path(path).write_text(json.dumps(made, indent=1) + "\n")

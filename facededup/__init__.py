@@ -24,6 +24,7 @@ if TYPE_CHECKING:
         search,
         store_status,
         verify,
+        write_contact_sheets,
         write_report,
     )
     from facededup.errors import FacededupError
@@ -83,6 +84,7 @@ _HOMES = {
         "search",
         "store_status",
         "verify",
+        "write_contact_sheets",
         "write_report",
     ),
     "facededup.errors": ("FacededupError",),
@@ -172,6 +174,7 @@ __all__ = [
     "search",
     "store_status",
     "verify",
+    "write_contact_sheets",
     "write_report",
 ]
 

@@ -191,6 +191,34 @@ def compare(
     return compare_images(os.fsdecode(a), os.fsdecode(b), _settings(settings, options), Metrics("compare"))
 
 
+def write_contact_sheets(
+    folder: str | os.PathLike[str],
+    *,
+    settings: Settings | None = None,
+    progress: Progress | None = None,
+    **options: Any,
+) -> int:
+    """Draws the faces of each listed cluster of the last findings as a PNG file.
+
+    Args:
+        folder: Where they go; made if it is not there.
+        settings: Of the run; by default those of the environment.
+        progress: Receives the advance.
+        **options: Fields of `Settings`, e.g. `store="people.h5"`, `limit=100`; they go before `settings`.
+
+    Returns:
+        How many were written.
+
+    Raises:
+        StoreNotFoundError: There is no store.
+        UsageError: It has no findings; run `find` first.
+        JobError: The folder cannot be written.
+    """
+    from facededup.report.contact_sheet import write_contact_sheets as write
+
+    return write(_settings(settings, options), os.fsdecode(folder), progress or SilentProgress())
+
+
 def write_report(
     path: str | os.PathLike[str],
     *,

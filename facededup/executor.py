@@ -7,15 +7,16 @@ import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from facededup.metrics import Metrics, note_children
+from facededup.models.contract import CPU_DEVICE, GPU_DEVICE
 from facededup.models.encoder import Encoder
-from facededup.recipe import analysis_settings, open_encoder
+from facededup.recipe import analysis_settings, choose_detector_gpu, open_encoder
 from facededup.settings import Settings
 from facededup.store.base import Fingerprint
 from facededup.types import Floats
@@ -101,13 +102,14 @@ class LocalExecutor:
         work, settings = self._work, self._work.settings
         processes = min(settings.processes or os.cpu_count() or 1, work.images)
         memory = settings.worker_memory and settings.worker_memory * 1_000_000
-        analysis = analysis_settings(work.fingerprint, settings, known=work.known)
+        gpu = choose_detector_gpu(work.fingerprint, settings)
+        analysis = replace(analysis_settings(work.fingerprint, settings, known=work.known), gpu=gpu)
         with contextlib.ExitStack() as stack:
             self._pool = stack.enter_context(
                 Pool(Analyser, analysis, processes, timeout=settings.image_timeout, memory=memory)
             )
             self._encoder = self._given or open_local_encoder(work.fingerprint, settings)
-            note_engine(work.metrics, self._encoder)
+            note_engine(work.metrics, self._encoder, CPU_DEVICE if gpu is None else GPU_DEVICE)
             self._parallel = self._encoder.engine.lanes
             self._threads = stack.enter_context(ThreadPoolExecutor(self._parallel, "encoder"))
             self._stack = stack.pop_all()
@@ -156,8 +158,8 @@ def embed_faces(encoder: Encoder, analyses: Sequence[Analysis]) -> tuple[Floats,
     return encoder.encode(np.concatenate(chips)), time.perf_counter() - started
 
 
-def note_engine(metrics: Metrics, encoder: Encoder) -> None:
-    """Writes down what runs the network, and on which device each stage runs."""
+def note_engine(metrics: Metrics, encoder: Encoder, detect: str) -> None:
+    """Writes down what runs the network, and on which device each stage runs, `detect` the detector."""
     metrics.engine = encoder.engine.name
-    metrics.devices.update(decode="CPU", detect="CPU", align="CPU", embed=encoder.engine.device)
+    metrics.devices.update(decode="CPU", detect=detect, align="CPU", embed=encoder.engine.device)
     metrics.versions.update(encoder.engine.versions)

@@ -15,7 +15,7 @@ from datetime import UTC, datetime
 from functools import partial
 
 from facededup.counting import count_faces, count_images
-from facededup.errors import JobError
+from facededup.errors import JobError, UsageError
 from facededup.executor import Executor, LocalExecutor, OpenExecutor, Result, Work, open_local_encoder
 from facededup.gpu_usage import gpus_watched
 from facededup.identity import KnownImages, Relation, Twin
@@ -26,7 +26,7 @@ from facededup.manifest import Manifest, read_manifest
 from facededup.metrics import Metrics
 from facededup.models.catalog import DEFAULT_MODEL
 from facededup.progress import Progress
-from facededup.recipe import choose_fingerprint
+from facededup.recipe import choose_detector_gpu, choose_fingerprint
 from facededup.results import IndexResult
 from facededup.settings import Settings
 from facededup.store.base import Batch, Content, Fingerprint, ImageRecord, Store, Writer
@@ -77,10 +77,13 @@ def index_images(
         with store.snapshot() as snapshot:
             existing = snapshot.fingerprint
     fingerprint = choose_fingerprint(settings, None if settings.reset else existing, store.location)
+    if settings.detect_gpu and open_executor is not None:
+        raise UsageError("the workers of a queue find faces on CPUs: leave out --detect-gpu")
     # A model that cannot be opened must not leave a new store behind, nor a demand for a GPU pass unanswered.
     # The default one always opens: that is done beside the workers' start, when there is something to embed.
     is_default = (fingerprint.model, settings.engine) == (DEFAULT_MODEL, "auto")
     if open_executor is None:
+        choose_detector_gpu(fingerprint, settings)
         early = settings.gpu or settings.devices or (existing is None and not is_default)
         encoder = open_local_encoder(fingerprint, settings) if early else None
         open_executor = partial(LocalExecutor, encoder=encoder)

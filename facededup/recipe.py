@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from facededup.devices import choose_gpus, list_gpus
 from facededup.errors import NoGpuError, SettingMismatchError, UsageError
 from facededup.faces.align import choose_alignment
+from facededup.faces.deepface_detectors import GPU_LIBRARIES
 from facededup.models.batching import BatchSizes, batch_key, find_batch_size
 from facededup.models.catalog import (
     DEFAULT_DETECTOR,
@@ -101,6 +102,26 @@ def analysis_settings(
         max_pixels=settings.max_pixels,
         known=known,
     )
+
+
+def choose_detector_gpu(fingerprint: Fingerprint, settings: Settings) -> int | None:
+    """Number of the GPU on which faces are to be found, None for the CPU.
+
+    It is the last of those the run may use, as the first is where embedding begins.
+
+    Raises:
+        UsageError: The detector runs on CPUs only.
+        NoGpuError: There is no GPU.
+    """
+    if not settings.detect_gpu:
+        return None
+    detector = describe_detector(fingerprint.detector)
+    if GPU_LIBRARIES.keys().isdisjoint(detector.modules):
+        raise UsageError(f"the detector {detector.name} runs on CPUs only: leave out --detect-gpu")
+    gpus = choose_gpus(settings.gpu, settings.devices)
+    if not gpus:
+        raise NoGpuError("faces were to be found on a GPU, and there is none: leave out --detect-gpu")
+    return gpus[-1]
 
 
 def open_encoder(fingerprint: Fingerprint, settings: Settings, *, threads: int) -> Encoder:

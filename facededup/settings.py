@@ -34,6 +34,7 @@ class Settings:
         gpu: True demands a GPU, False forbids it, None takes one where it is usable.
         devices: Which GPUs, as the driver numbers them; empty for all.
         gpu_memory_limit: Megabytes of a GPU's memory the network may take; None for what it needs.
+        detect_gpu: Find faces on a GPU, too, where the detector's library can.
         precision: What a GPU calculates in: `float32`, or `float16` where it changes no result.
         engine: `auto`, `onnx`, `tensorflow` or `pytorch`.
         model: Recognition model.
@@ -81,6 +82,7 @@ class Settings:
     gpu: bool | None = None
     devices: tuple[int, ...] = ()
     gpu_memory_limit: int | None = None
+    detect_gpu: bool = False
     precision: str = "float32"
     engine: str = "auto"
     model: str | None = None

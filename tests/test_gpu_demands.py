@@ -1,5 +1,6 @@
 """What the pipelines do with demands for GPUs, and with a GPU that fails; no GPU is needed."""
 
+import os
 from functools import partial
 
 import pytest
@@ -8,9 +9,10 @@ import facededup
 from facededup.devices import count_gpus
 from facededup.errors import JobError, NoGpuError, UsageError
 from facededup.executor import LocalExecutor
+from facededup.faces.deepface_detectors import _choose_gpu
 from facededup.indexing import index_images
 from facededup.metrics import Metrics
-from facededup.models.catalog import describe_model
+from facededup.models.catalog import describe_detector, describe_model
 from facededup.models.encoder import Encoder
 from facededup.models.engine import open_engine
 from facededup.progress import SilentProgress
@@ -37,6 +39,31 @@ def test_half_precision_is_for_gpus(all_pictures, store, require):
     require("pytorch")
     with pytest.raises(UsageError, match="float16 is for GPUs"):
         facededup.index([str(all_pictures)], store=store, precision="float16", engine="pytorch")
+
+
+@pytest.mark.parametrize(
+    ("detector", "error", "words"),
+    [("dlib", UsageError, "runs on CPUs only"), ("yunet", UsageError, "CPUs only")]
+    + ([] if count_gpus() else [("retinaface", NoGpuError, "there is none"), ("mtcnn", NoGpuError, "none")]),
+)
+def test_detection_on_a_gpu_is_refused_where_it_cannot_be(all_pictures, tmp_path, detector, error, words):
+    store = tmp_path / "faces.h5"
+    with pytest.raises(error, match=f"{words}.*leave out --detect-gpu"):
+        facededup.index([str(all_pictures)], store=str(store), detector=detector, detect_gpu=True)
+    assert not store.exists()
+
+
+@no_gpu
+def test_a_detector_whose_library_sees_no_gpu_says_so(monkeypatch):
+    for name in ("CUDA_VISIBLE_DEVICES", "TF_FORCE_GPU_ALLOW_GROWTH"):
+        monkeypatch.setenv(name, "")  # so that both are put back
+    with pytest.raises(NoGpuError, match="library of retinaface, onnxruntime, sees none"):
+        _choose_gpu(describe_detector("retinaface"), 0)
+    assert os.environ["CUDA_VISIBLE_DEVICES"] == "0"
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "4,7")
+    with pytest.raises(NoGpuError):
+        _choose_gpu(describe_detector("retinaface"), 1)
+    assert os.environ["CUDA_VISIBLE_DEVICES"] == "7"
 
 
 def test_a_gpu_searches_exactly(store):

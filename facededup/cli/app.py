@@ -20,6 +20,7 @@ from facededup.cli.models import models_commands
 from facededup.cli.overview import status
 from facededup.cli.queue import flower, worker
 from facededup.cli.report import report
+from facededup.cli.review import review
 from facededup.cli.search import search
 
 app = typer.Typer(
@@ -39,6 +40,7 @@ for _body, _example in (
     (search, "facededup search somebody.jpg -k 5"),
     (compare, "facededup compare one.jpg other.jpg --sheet sheet.png"),
     (report, "facededup report report.html --edges 500"),
+    (review, "facededup review"),
     (status, "facededup status"),
     (verify, "facededup verify"),
     (forget, "facededup forget --missing --dry-run"),

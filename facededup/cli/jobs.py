@@ -29,6 +29,7 @@ from facededup.cli.options import (
     ResetFindingsOptions,
     ResetIndexOptions,
     SearchOptions,
+    SheetOptions,
     StoreOptions,
     WorkerOptions,
     takes,
@@ -59,7 +60,15 @@ _INDEXING = (
     EngineOptions,
     WorkerOptions,
 )
-_FINDING = (SearchOptions, LimitOptions, GpuSearchOptions, JsonOptions, CsvOptions, ReportOptions)
+_FINDING = (
+    SearchOptions,
+    LimitOptions,
+    GpuSearchOptions,
+    JsonOptions,
+    CsvOptions,
+    ReportOptions,
+    SheetOptions,
+)
 
 
 Roots = Annotated[
@@ -188,7 +197,17 @@ def show_findings(request: Request, result: FindResult) -> None:
         write_pairs(result, request.csv_file)
     if request.report_file is not None:
         write_report(request, result.metrics)
+    if request.contact_sheet is not None:
+        write_sheets(request, request.contact_sheet)
     write_metrics(request, result.metrics)
+
+
+def write_sheets(request: Request, folder: str) -> None:
+    """Draws the contact sheets, and says where they are."""
+    from facededup import api
+
+    number = api.write_contact_sheets(folder, settings=request.settings, progress=request.progress)
+    request.out.print(f"contact sheets  {number:,} in {shown(folder)}", markup=False, soft_wrap=True)
 
 
 def write_report(request: Request, metrics: Metrics) -> None:

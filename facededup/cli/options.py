@@ -142,6 +142,14 @@ class EngineOptions:
 class WorkerOptions:
     """How many processes read images."""
 
+    detect_gpu: Annotated[
+        bool | None,
+        typer.Option(
+            "--detect-gpu",
+            help="Find faces on a GPU, too: yolo, retinaface, mtcnn and fastmtcnn can.",
+            rich_help_panel=_SPEED,
+        ),
+    ] = None
     processes: Annotated[
         int | None,
         typer.Option(
@@ -535,6 +543,20 @@ class ReportOptions:
     ] = None
 
 
+class SheetOptions:
+    """The result as pictures."""
+
+    contact_sheet: Annotated[
+        str | None,
+        typer.Option(
+            "--contact-sheet",
+            metavar="DIR",
+            help="Draw each listed cluster's faces as a PNG file in this folder.",
+            rich_help_panel=_OUTPUT,
+        ),
+    ] = None
+
+
 class MetricsOptions:
     """What the command cost."""
 
@@ -579,6 +601,7 @@ class Request:
         csv_file: Likewise as CSV.
         report_file: Likewise as a page.
         metrics_file: Likewise the metrics.
+        contact_sheet: The folder for pictures of the clusters, if any.
         verbose: Say more.
     """
 
@@ -590,6 +613,7 @@ class Request:
     csv_file: str | None
     report_file: str | None
     metrics_file: str | None
+    contact_sheet: str | None
     verbose: bool
 
 
@@ -641,6 +665,10 @@ def _request(options: dict[str, Any]) -> Iterator[Request]:
         raise UsageError("only one of --json, --csv, --report and --metrics can go to standard output")
     for path in targets:
         check_writable(path)
+    if options.get("against") and (options.get("report_file") or options.get("contact_sheet")):
+        raise UsageError(
+            "--report and --contact-sheet show what a store keeps, --against keeps nothing: leave them out"
+        )
     quiet = options["quiet"]
     notes = console(sys.stderr, quiet=quiet)
     with TerminalProgress(notes) if notes.is_terminal and not quiet else _no_progress() as progress:
@@ -650,6 +678,7 @@ def _request(options: dict[str, Any]) -> Iterator[Request]:
             out=console(sys.stdout, quiet=quiet or STANDARD_OUTPUT in targets),
             notes=notes,
             **files,
+            contact_sheet=options.get("contact_sheet"),
             verbose=options["verbose"],
         )
 

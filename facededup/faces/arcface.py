@@ -81,12 +81,10 @@ def fit_similarity(source: Array, target: Array) -> Floats:
     Returns:
         float64 (2, 3): a point p goes to M[:, :2] @ p + M[:, 2].
     """
+    # In the plane turn and scale are one complex factor: a fit in closed form, and never a mirror image.
     source_mean, target_mean = source.mean(axis=0), target.mean(axis=0)
-    centred = source - source_mean
-    left, strengths, right = np.linalg.svd((target - target_mean).T @ centred / len(source))
-    # Never a mirror image.
-    signs = np.array([1.0, np.sign(np.linalg.det(left) * np.linalg.det(right))])
-    rotation = (left * signs) @ right
-    scale = (strengths * signs).sum() / centred.var(axis=0).sum()
-    matrix = scale * rotation
+    (x, y), (u, v) = (source - source_mean).T, (target - target_mean).T
+    size = x @ x + y @ y
+    across, around = (x @ u + y @ v) / size, (x @ v - y @ u) / size
+    matrix = np.array([[across, -around], [around, across]])
     return np.column_stack([matrix, target_mean - matrix @ source_mean])

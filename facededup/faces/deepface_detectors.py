@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from facededup.errors import FacededupError, JobError, PackageMissingError
+from facededup.errors import FacededupError, JobError, NoGpuError, PackageMissingError
 from facededup.faces.hog import load_hog
 from facededup.faces.view import View
 from facededup.faces.weights import check_weights_files
@@ -53,17 +53,19 @@ class DeepFaceDetector:
         name: From the catalogue.
         exact: Let it look at what DeepFace would show it: the image at full size with a black border half as
             wide as the image. Otherwise, at the image alone, its long side at most 1,000 pixels.
+        gpu: Number of the GPU it runs on; None for the CPU. A process has all its detectors on one.
 
     Raises:
         UsageError: There is no such detector.
+        NoGpuError: Its library sees no GPU, and was to use one.
         PackageMissingError: A package it needs is not installed.
         WeightsMissingError: Its weights are not on this machine.
         JobError: DeepFace could not open it.
     """
 
-    def __init__(self, name: str, *, exact: bool = False) -> None:
+    def __init__(self, name: str, *, exact: bool = False, gpu: int | None = None) -> None:
         self._exact = exact
-        self._client = None if name == "skip" else _open_client(describe_detector(name))
+        self._client = None if name == "skip" else _open_client(describe_detector(name), gpu)
 
     def detect(self, image: Pixels) -> tuple[Face, ...]:
         """The faces of an upright RGB image, uint8 (h, w, 3), from left to right, then from the top down."""
@@ -99,7 +101,7 @@ def pad_as_deepface(image: Pixels) -> tuple[Pixels, int, int]:
     return np.pad(image, ((top, top), (left, left), (0, 0))), left, top
 
 
-def _open_client(detector: DetectorDescription) -> Any:
+def _open_client(detector: DetectorDescription, gpu: int | None) -> Any:
     for module in detector.modules:
         if importlib.util.find_spec(module) is None:
             raise PackageMissingError(
@@ -107,18 +109,68 @@ def _open_client(detector: DetectorDescription) -> Any:
                 f" `pip install {detector.package}`"
             )
     check_weights_files(f"the detector {detector.name}", detector)
-    if multiprocessing.parent_process() is not None:
+    if gpu is not None:
+        _choose_gpu(detector, gpu)
+    elif multiprocessing.parent_process() is not None:
         # The GPU belongs to the process that embeds.
         os.environ["CUDA_VISIBLE_DEVICES"] = "-1"
     try:
         with _environment():
             own = _OPENERS.get(detector.name)
+            if detector.name == "retinaface":
+                return _open_retinaface(on_gpu=gpu is not None)
             return own() if own else _open_registered(detector.name)
     except FacededupError:
         raise
     except Exception as exc:  # DeepFace's errors and those of the frameworks share no base class
         reason = next(iter(str(exc).splitlines()), type(exc).__name__)
         raise JobError(f"DeepFace could not open the detector {detector.name}: {reason}") from exc
+
+
+def _choose_gpu(detector: DetectorDescription, gpu: int) -> None:
+    """Shows this process one GPU alone, on which DeepFace's detectors then run by themselves.
+
+    Raises:
+        NoGpuError: The detector's library sees none.
+    """
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+    os.environ["CUDA_VISIBLE_DEVICES"] = visible.split(",")[gpu] if visible else str(gpu)
+    # Else TensorFlow takes all of the memory in the first process that asks.
+    os.environ["TF_FORCE_GPU_ALLOW_GROWTH"] = "true"
+    library = next(module for module in detector.modules if module in GPU_LIBRARIES)
+    if not GPU_LIBRARIES[library]():
+        raise NoGpuError(
+            f"faces were to be found on a GPU, but the library of {detector.name}, {library}, sees none:"
+            " install its build for CUDA, or leave out --detect-gpu"
+        )
+
+
+def _torch_sees_gpu() -> bool:
+    import torch
+
+    seen: bool = torch.cuda.is_available()
+    return seen
+
+
+def _tensorflow_sees_gpu() -> bool:
+    import tensorflow as tf
+
+    return bool(tf.config.list_physical_devices("GPU"))
+
+
+def _onnxruntime_sees_gpu() -> bool:
+    import onnxruntime
+
+    return _CUDA in onnxruntime.get_available_providers()
+
+
+_CUDA = "CUDAExecutionProvider"
+GPU_LIBRARIES: dict[str, Callable[[], bool]] = {
+    "torch": _torch_sees_gpu,
+    "tensorflow": _tensorflow_sees_gpu,
+    "onnxruntime": _onnxruntime_sees_gpu,
+}
+"""What runs detectors on a GPU, and whether it sees one."""
 
 
 def _open_registered(name: str) -> Any:
@@ -152,7 +204,7 @@ def _open_opencv() -> Any:
     return client
 
 
-def _open_retinaface() -> Any:
+def _open_retinaface(*, on_gpu: bool) -> Any:
     """DeepFace's client of retina-face on one thread; by itself it takes every core in every worker."""
     import onnxruntime
     from deepface.models.face_detection.RetinaFace import RetinaFaceClient
@@ -161,19 +213,19 @@ def _open_retinaface() -> Any:
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 1
     options.log_severity_level = 3  # its graph has harmless warnings
-    client = RetinaFaceClient.__new__(RetinaFaceClient)
-    client.model = RetinaFace(
-        onnxruntime.InferenceSession(
-            find_weights("retinaface.onnx"), options, providers=["CPUExecutionProvider"]
-        )
+    session = onnxruntime.InferenceSession(
+        find_weights("retinaface.onnx"), options, providers=[_CUDA] * on_gpu + ["CPUExecutionProvider"]
     )
+    if on_gpu and _CUDA not in session.get_providers():  # its libraries do not load
+        raise NoGpuError("onnxruntime could not run retinaface on the GPU: leave out --detect-gpu")
+    client = RetinaFaceClient.__new__(RetinaFaceClient)
+    client.model = RetinaFace(session)
     return client
 
 
 _OPENERS: dict[str, Callable[[], Any]] = {
     "dlib": _open_dlib,
     "opencv": _open_opencv,
-    "retinaface": _open_retinaface,
 }
 
 

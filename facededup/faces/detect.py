@@ -138,22 +138,24 @@ class DlibDetector:
         )
 
 
-def build_detector(name: str, align: str = "chip") -> Detector:
+def build_detector(name: str, align: str = "chip", *, gpu: int | None = None) -> Detector:
     """The detector of that name.
 
     Args:
         name: From the catalogue.
         align: How its faces will be cut out. For `deepface` every detector, dlib's too, looks at the image
             just as DeepFace lets it.
+        gpu: Number of the GPU it runs on, one of DeepFace's; None for the CPU.
 
     Raises:
         UsageError: There is none.
+        NoGpuError: Its library sees no GPU.
         PackageMissingError: A package it needs is not installed.
         WeightsMissingError: Its model is not on this machine.
     """
     if name == "dlib" and align != "deepface":
         return DlibDetector()
-    return DeepFaceDetector(name, exact=align == "deepface")
+    return DeepFaceDetector(name, exact=align == "deepface", gpu=gpu)
 
 
 def _best_score(faces: list[Face]) -> float:

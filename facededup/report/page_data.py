@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 import facededup
 from facededup.analytics import analyse, histogram
 from facededup.counting import count_faces, count_images
+from facededup.decisions import decide
 from facededup.finding import StoredVectors
 from facededup.listing import Listing, PairColumns, stacked
 from facededup.matching.merge_tree import merge_trees
@@ -54,12 +55,14 @@ class PageData:
         contents: int64, rows of the first images of the contents that the page shows, by their number there.
         faces: int64, rows of the stored faces, likewise.
         face_content: int64, the number of the content of each of these faces.
+        face_ids: int64, their ids in the store.
     """
 
     document: dict[str, Any]
     contents: Rows
     faces: Rows
     face_content: Rows
+    face_ids: Rows
 
 
 def page_data(
@@ -112,10 +115,26 @@ def page_data(
         "pairs": pairs,
         "clusters": clusters,
         "unencoded": unencoded,
-        "decisions": [],
+        "decisions": verdicts_in_page(snapshot, listing.faces.id[tables.stored.rows]),
         **tables.documents(),
     }
-    return PageData(document, *tables.rows())
+    contents, faces, face_content = tables.rows()
+    return PageData(document, contents, faces, face_content, listing.faces.id[faces])
+
+
+def verdicts_in_page(snapshot: Snapshot, face_ids: Rows) -> list[tuple[int, int, str]]:
+    """The decisions that hold between faces of a page, which it numbers in the order of `face_ids`."""
+    number: Rows = np.full(len(snapshot.faces), -1, np.int64)
+    rows = np.searchsorted(snapshot.faces.id, face_ids)
+    # The store may have lost faces since the page was made.
+    there = rows < len(number)
+    there[there] = snapshot.faces.id[rows[there]] == face_ids[there]
+    number[rows[there]] = np.flatnonzero(there)
+    return [
+        (int(number[a]), int(number[b]), decision.verdict)
+        for (a, b), decision in decide(snapshot).verdicts.items()
+        if number[a] >= 0 and number[b] >= 0
+    ]
 
 
 def _listed_pairs(listing: Listing, options: PageOptions, total: int) -> PairColumns:

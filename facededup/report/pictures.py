@@ -84,6 +84,11 @@ class PictureMaker:
             tuple(None if face is None else _encoded(face) for face in cut),
         )
 
+    def cut(self, image: int, face: int, side: int) -> Image.Image | None:
+        """One face of a content, see `face`; None if it cannot be shown."""
+        decoded = self.read(image, self._long_side(image, (face,), side))
+        return None if decoded is None else self.face(decoded, face, side)
+
     def make_many(self, wanted: Iterable[tuple[int, tuple[int, ...]]], threads: int) -> Iterator[Pictures]:
         """Makes the pictures of many contents, in the order they are wanted, some ahead of the reader."""
         with pillow_limits(), ThreadPoolExecutor(threads) as pool:

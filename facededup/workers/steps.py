@@ -43,6 +43,7 @@ class AnalysisSettings:
         faces: Which faces are kept: `all`, `largest`, `center` or `single`.
         max_pixels: An image with more is refused.
         known: uint64, sorted: `digest_prefix` of the contents that need no new analysis.
+        gpu: Number of the GPU on which faces are found; None for the CPU.
     """
 
     detector: str
@@ -51,6 +52,7 @@ class AnalysisSettings:
     max_pixels: int
     model: str = DEFAULT_MODEL
     known: NDArray[np.uint64] = field(default_factory=lambda: np.empty(0, np.uint64))
+    gpu: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,13 +116,14 @@ class Analyser:
     Raises:
         UsageError: There is no such detector, alignment or model, or they do not go together.
         PackageMissingError: A package the detector needs is not installed.
+        NoGpuError: The detector's library sees no GPU, and was to use one.
         WeightsMissingError: The detector's model is not on this machine.
     """
 
     def __init__(self, settings: AnalysisSettings) -> None:
         self._settings = settings
         self._align = build_aligner(settings.align, settings.detector, settings.model)
-        self._detector = build_detector(settings.detector, settings.align)
+        self._detector = build_detector(settings.detector, settings.align, gpu=settings.gpu)
         # What DeepFace would see is wanted to the pixel.
         self._long_side = None if settings.align == "deepface" else _ENOUGH_SIDE
         self._landmarks = describe_detector(settings.detector).landmarks

@@ -28,6 +28,7 @@ def test_the_commands():
         "index",
         "models",
         "report",
+        "review",
         "run",
         "search",
         "status",
@@ -74,7 +75,10 @@ def test_an_option_is_the_same_everywhere():
     for name in COMMANDS:
         for parameter in GROUP.commands[name].params:
             # What `evaluate` takes is no store to be searched: there is none by default.
-            own = parameter.name in ("reset", "threshold") or (name, parameter.name) == ("evaluate", "store")
+            own = parameter.name in ("port", "reset", "threshold") or (name, parameter.name) == (
+                "evaluate",
+                "store",
+            )
             if parameter.param_type_name == "option" and not own:
                 declared = (parameter.opts, parameter.secondary_opts, parameter.help, parameter.default)
                 assert seen.setdefault(parameter.name, declared) == declared

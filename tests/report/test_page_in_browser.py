@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 import shutil
+import subprocess
 import sys
 import time
 from pathlib import Path
@@ -343,6 +345,80 @@ def test_a_hundred_thousand_pairs(watch, tmp_path):
     )
     assert spent < 1000 * 3, f"{spent:.0f} ms to regroup"
     assert page.evaluate("() => views.clusters.list.items.length") > 0
+
+
+@pytest.fixture
+def reviewed(real, tmp_path):
+    """A store to decide on, and what starts `facededup review` on it: gives the process and the address."""
+    store = shutil.copy(real.parent / "faces.h5", tmp_path / "faces.h5")
+    started = []
+
+    def start(port):
+        command = [sys.executable, "-m", "facededup", "review", "--store", str(store), "--no-open"]
+        environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
+        command += ["--port", str(port)]
+        process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment)
+        started.append(process)
+        return process, process.stdout.readline().split()[1]
+
+    yield str(store), start
+    for process in started:
+        process.kill()
+        process.wait()
+        process.stdout.close()
+
+
+def verdicts_in(store):
+    with open_store(store).snapshot() as snapshot:
+        return [decision.verdict for decision in snapshot.decisions()]
+
+
+def until(condition, seconds=20):
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "it did not come about"
+        time.sleep(0.05)
+
+
+def test_two_tabs_and_a_kill_lose_no_decision(browser, reviewed):
+    store, start = reviewed
+    process, url = start(0)
+    port = int(url.split(":")[2].split("/")[0])
+    watched = Watched(browser, url)
+    first, second = watched.open(url), watched.open(url)
+    for page in (first, second):
+        page.click("#tab-pairs")
+        page.keyboard.press("j")
+    first.keyboard.press("s")
+    until(lambda: verdicts_in(store) == ["same"])
+    # The other tab learns of it, and decides the next one.
+    second.wait_for_function("() => decidedCount() === 1")
+    second.keyboard.press("j")
+    second.keyboard.press("d")
+    until(lambda: verdicts_in(store) == ["same", "different"])
+    first.wait_for_function("() => decidedCount() === 2")
+    assert watched.complaints == []
+
+    # While another process writes, the page says so, and saves afterwards.
+    with open_store(store).writer():
+        first.keyboard.press("l")
+        first.wait_for_function("() => $('notice').textContent.includes('is being written by process')")
+        assert first.locator("#saved").inner_text() == "1 not saved yet"
+    until(lambda: len(verdicts_in(store)) == 3)
+    first.wait_for_function("() => $('notice').hidden")
+
+    # After a kill the decisions of the meantime wait in the browser for the next review at this address.
+    process.kill()
+    process.wait()
+    first.keyboard.press("u")
+    first.wait_for_function("() => $('notice').textContent.includes('does not answer')")
+    assert len(verdicts_in(store)) == 3
+    _, url = start(port)
+    third = Watched.open(watched, url)
+    until(lambda: verdicts_in(store) == ["same", "different", "look-alike", "later"])
+    third.wait_for_function("() => saving.unsaved.length === 0")
+    assert third.evaluate("() => decidedCount()") == first.evaluate("() => decidedCount()") > 1
+    watched.context.close()
 
 
 def write_many(store, *, clusters, each):

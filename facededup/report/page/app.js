@@ -143,7 +143,7 @@ function start() {
   addEventListener("beforeprint", () => views[app.view].list?.print());
   addEventListener("afterprint", () => views[app.view].list?.redraw());
   decisions.listeners.push(() => {
-    views[app.view].list?.redraw();
+    views[app.view]?.list?.redraw();
     if (app.view === "summary") app.refresh();
     drawComparison();
   });

@@ -1,7 +1,7 @@
 /* Where decisions are kept: in this browser, and with facededup review in the store. */
 
 const saving = { unsaved: [], busy: false, revision: 0, failed: false };
-const STORAGE = `facededup ${about.store} ${about.created}`;
+const STORAGE = `facededup ${live === null ? "report" : "review"} ${about.store} ${about.created}`;
 /* A browser may forbid storage to a page from a file; the page works without. */
 function stored(value) {
   try {
@@ -67,7 +67,7 @@ async function save() {
   try {
     const answer = await fetch(`${live.base}decisions`, {
       method: "POST", headers: { "Content-Type": "application/json" },
-      body: JSON.stringify({ tab: live.tab, revision: saving.revision, entries: sent }),
+      body: JSON.stringify({ revision: saving.revision, entries: sent }),
     });
     const result = await answer.json();
     if (answer.ok) {
@@ -92,7 +92,6 @@ function startSaving() {
       decisions.entries.push(entry);
     }
   } else {
-    live.tab = Array.from(crypto.getRandomValues(new Uint8Array(8)), (byte) => byte.toString(16)).join("");
     saving.revision = live.revision;
     saving.unsaved = stored();
     takeOver(saving.unsaved);
