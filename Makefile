@@ -5,7 +5,7 @@ comma := ,
 BIN := .venv/bin
 INSTALLED := .venv/installed-$(subst $(comma),-,$(EXTRAS))
 
-.PHONY: install demo test test-all check clean
+.PHONY: install demo test test-all check docs clean
 
 install: $(INSTALLED)
 
@@ -29,6 +29,11 @@ check: install
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
+
+# The site, in build/site; fails on a warning. Where an option changed, first `python docs/make_cli.py`.
+docs: install
+	$(BIN)/uv pip install -q --python $(BIN)/python -e '.[$(EXTRAS),docs]'
+	$(BIN)/mkdocs build --strict --quiet
 
 clean:
 	rm -rf .venv build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
