@@ -114,7 +114,7 @@ def test_run_adds_up_its_two_halves(demo, tmp_path):
         (["find"], 2, "facededup.h5"),
         (["status"], 2, "facededup.h5"),
         (["find", "--bogus"], 2, "No such option"),
-        (["index"], 2, "Missing argument"),
+        (["index"], 2, "there is nothing to index"),
         (["find", "--store", "text.h5"], 3, "text.h5"),
         (["index", ".", "--store", "text.h5"], 3, "text.h5"),
         (["find", "--json", "nowhere/out.json"], 1, "there is no folder"),
