@@ -16,6 +16,11 @@ whatever it merges before; so merging all such couples at once, in any order, gi
 Where some faces must stay apart, the linkage between two clusters that hold such a couple is minus infinity,
 and so it stays whatever they merge with: still reducible, and all of this holds.
 
+Greedy agglomeration merges by falling means, and a mean at or above some level needs a pair at or above it.
+So where the pairs are too many to be held, levels are worked through from the top: the result at one is
+where agglomeration stands when it gets there, and what is held at the next are couples of the clusters left.
+When few are left, all couples of them are held at once (`dense_clusters`).
+
 Faces of one image have no pair though their cosine may be high: it counts in the means, but two clusters
 with no other pair between them are not merged.
 """
@@ -29,16 +34,22 @@ import numpy as np
 from numpy.typing import NDArray
 
 from facededup.matching.constraints import Enemies
-from facededup.matching.flat import row_dots
+from facededup.matching.dense_clusters import merge_densely
+from facededup.matching.linkage import Clusters, Doubles, Ints
 from facededup.store.base import PairBlock
 from facededup.types import Floats
 
-Ints = NDArray[np.int64]
-Doubles = NDArray[np.float64]
+MOST_EDGES = 8_000_000
+"""Pairs worked with at a time; each takes about 40 bytes."""
 
-READ_ROWS = 65_536
-CHUNK = 1 << 18
-"""Coordinates of float64 multiplied at a time: 2 MiB an array, which stays in the cache."""
+PAIRS_A_FACE = 64
+"""More of them on average, and levels pay: means of couples are dear where there are many of them."""
+
+DENSE_CLUSTERS = 10_000
+"""So few clusters left after a level are finished at once, with a byte for each couple of them."""
+
+BINS = 10_000
+"""Levels to choose from, evenly from the cut to 1."""
 
 PAIRS_PER_MERGE = 2_000
 """A round looks at every pair left; with fewer than one merger in so many, walking the graph is faster."""
@@ -55,12 +66,13 @@ def average_linkage(
 ) -> NDArray[np.int64]:
     """Clusters faces by average linkage, merging while the mean cosine is at least the cut.
 
-    Memory: about 40 bytes a pair while the first round runs (16 of them kept), and float64 sums of the faces
-    that are in a pair.
+    Memory: 40 bytes for each of at most `MOST_EDGES` pairs, unless that many couples of clusters are as near
+    as that, and float64 sums of the faces that are in a pair.
 
     Args:
         n: Number of faces.
-        pairs: Gives all pairs (rows) in bounded blocks, in any order; called twice.
+        pairs: Gives all pairs (rows) in bounded blocks, in any order; called at least
+            twice.
         vectors: Gives the vectors float32 (k, d), none all zeros, of ascending rows int64 (k,).
         cut: Lowest mean cosine of a merger; pairs below it are ignored.
         weights: int64 (n,), how many equal faces a row stands for; 1 each if left out. They count as merged.
@@ -70,27 +82,100 @@ def average_linkage(
         int64 (n,): the lowest row of each row's cluster; a face alone has its own.
     """
     labels = np.arange(n)
-    paired = np.zeros(n, np.bool_)
-    total = 0
-    for block in pairs():
-        kept = block.cosine >= cut
-        paired[block.a[kept]] = True
-        paired[block.b[kept]] = True
-        total += int(np.count_nonzero(kept))
-    if total == 0:
+    every = _Pairs(pairs, cut, n)
+    rows = np.flatnonzero(every.paired)
+    if len(rows) == 0:
         return labels
-    rows = np.flatnonzero(paired)
-    edges = _read_edges(pairs, cut, rows, total)
-    clusters = _Clusters.of_faces(rows, vectors, weights)
+    clusters = Clusters.of_faces(rows, vectors, weights)
+    place = np.cumsum(every.paired, dtype=np.int32) - np.int32(1)
     if apart is not None and len(apart):
         known = np.isin(apart, rows).all(axis=1)
         clusters.enemies = Enemies(np.searchsorted(rows, apart[known]).tolist())
+    level = every.next_level(BINS)
+    edges = every.read(level, place)
+    if len(clusters.enemies):
         edges = edges.take(clusters.may_merge(edges.u, edges.v))
-    edges = _merge_in_rounds(edges, clusters, cut)
-    if len(edges):
-        _merge_by_chains(edges, clusters, cut)
+    while True:
+        lowest = every.cosine_of(level)
+        edges = _merge_in_rounds(edges, clusters, lowest)
+        if len(edges):
+            _merge_by_chains(edges, clusters, lowest)
+        if level == 0:
+            break
+        roots = clusters.resolve(np.arange(len(rows)))
+        living = np.unique(roots)
+        if len(living) <= DENSE_CLUSTERS:
+            number = np.searchsorted(living, roots)[place]
+            merge_densely(clusters, living, every.couples(number, len(living)), cut)
+            break
+        level = every.next_level(level)
+        edges = every.read_couples(level, roots[place], clusters)
     labels[rows] = clusters.lowest_rows(rows)
     return labels
+
+
+class _Pairs:
+    """All pairs at or above the cut, read again and again; a level is a number of steps above the cut."""
+
+    def __init__(self, pairs: Callable[[], Iterator[PairBlock]], cut: float, n: int) -> None:
+        self._pairs = pairs
+        self._cut = cut
+        self._steps = BINS / max(1.0 - cut, 1e-6)
+        self._counts = np.zeros(BINS, np.int64)
+        self.paired = np.zeros(n, np.bool_)
+        for a, b, _, levels in self._above(0):
+            self._counts += np.bincount(levels, minlength=BINS)
+            self.paired[a] = True
+            self.paired[b] = True
+        self._most = min(MOST_EDGES, PAIRS_A_FACE * int(np.count_nonzero(self.paired)))
+
+    def cosine_of(self, level: int) -> float:
+        """The lowest cosine of a level."""
+        return self._cut + level / self._steps
+
+    def next_level(self, above: int) -> int:
+        """How far below another level the pairs between the two are few enough to be held."""
+        further = self._counts[:above][::-1].cumsum()
+        return above - max(1, int(np.searchsorted(further, self._most, side="right")))
+
+    def read(self, level: int, place: NDArray[np.int32]) -> _Edges:
+        """Pairs of faces, as their places."""
+        total = int(self._counts[level:].sum())
+        edges = _Edges(np.empty(total, np.int32), np.empty(total, np.int32), np.empty(total))
+        filled = 0
+        for a, b, cosine, _ in self._above(level):
+            some = slice(filled, filled + len(a))
+            edges.u[some], edges.v[some], edges.mean[some] = place[a], place[b], cosine
+            filled += len(a)
+        return edges
+
+    def read_couples(self, level: int, now: Ints, clusters: Clusters) -> _Edges:
+        """Couples of different clusters that have a pair at a level or above, and their means."""
+        count = len(clusters.sums)
+        held = np.empty(0, np.int64)
+        waiting: list[Ints] = []
+        for a, b, _, _ in self._above(level):
+            u, v = now[a], now[b]
+            keys = np.minimum(u, v) * count + np.maximum(u, v)
+            waiting.append(_distinct(keys[u != v]))
+            if sum(map(len, waiting)) > max(len(held), MOST_EDGES):
+                held, waiting = _distinct(np.concatenate([held, *waiting])), []
+        held = _distinct(np.concatenate([held, *waiting]))
+        return _edges_of(held, clusters, self.cosine_of(level))
+
+    def couples(self, number: Ints, count: int) -> NDArray[np.bool_]:
+        """Which of so many clusters have a pair: bool (count, count), symmetric."""
+        near = np.zeros((count, count), np.bool_)
+        for a, b, _, _ in self._above(0):
+            near[number[a], number[b]] = True
+        near |= near.T
+        return near
+
+    def _above(self, level: int) -> Iterator[tuple[Ints, Ints, Doubles, Ints]]:
+        for block in self._pairs():
+            levels = np.minimum((block.cosine - self._cut) * self._steps, BINS - 1).astype(np.int64)
+            kept = (block.cosine >= self._cut) & (levels >= level)
+            yield block.a[kept], block.b[kept], block.cosine[kept], levels[kept]
 
 
 @dataclass(slots=True, eq=False)
@@ -108,95 +193,7 @@ class _Edges:
         return _Edges(self.u[which], self.v[which], self.mean[which])
 
 
-class _Clusters:
-    """Sums, sizes and parents of clusters numbered 0 to k - 1; a merged one points to what took it in."""
-
-    def __init__(self, sums: Doubles, sizes: Doubles) -> None:
-        self.sums = sums
-        self.sizes = sizes
-        self.parent = np.arange(len(sums))
-        self.enemies = Enemies()
-
-    @classmethod
-    def of_faces(cls, rows: Ints, vectors: Callable[[Ints], Floats], weights: Ints | None) -> _Clusters:
-        """One cluster a face."""
-        sizes = np.ones(len(rows)) if weights is None else weights[rows].astype(np.float64)
-        sums: Doubles | None = None
-        for start in range(0, len(rows), READ_ROWS):
-            some = slice(start, start + READ_ROWS)
-            read = _normalised(vectors(rows[some])) * sizes[some, None]
-            if sums is None:
-                sums = np.empty((len(rows), read.shape[1]))
-            sums[some] = read
-        assert sums is not None
-        return cls(sums, sizes)
-
-    def means(self, u: NDArray[np.integer], v: NDArray[np.integer]) -> Doubles:
-        """Mean cosines between clusters, the same with `u` and `v` exchanged; `u` may be one for all `v`."""
-        result = np.empty(len(v))
-        step = max(1, CHUNK // self.sums.shape[1])
-        for start in range(0, len(v), step):
-            left, right = u if len(u) == 1 else u[start : start + step], v[start : start + step]
-            dots = row_dots(self.sums[left], self.sums[right])
-            result[start : start + step] = dots / (self.sizes[left] * self.sizes[right])
-        return result
-
-    def merge(self, keep: NDArray[np.integer], gone: NDArray[np.integer]) -> None:
-        """Puts each cluster of `gone` into the one of `keep`; no cluster occurs twice."""
-        self.sums[keep] += self.sums[gone]
-        self.sizes[keep] += self.sizes[gone]
-        self.parent[gone] = keep
-        if len(self.enemies):
-            for into, taken in zip(keep.tolist(), gone.tolist(), strict=True):
-                self.enemies.merge(into, taken)
-
-    def may_merge(self, u: NDArray[np.integer], v: NDArray[np.integer]) -> NDArray[np.bool_]:
-        """Which clusters nothing keeps apart; `u` may be one for all `v`."""
-        allowed = np.ones(len(v), np.bool_)
-        if len(self.enemies):
-            names = self.enemies.names()
-            asked = np.flatnonzero(np.isin(u, names) & np.isin(v, names))
-            left, right = np.broadcast_to(u, v.shape)[asked].tolist(), v[asked].tolist()
-            allowed[asked] = [not self.enemies.are(a, b) for a, b in zip(left, right, strict=True)]
-        return allowed
-
-    def resolve(self, clusters: Ints) -> Ints:
-        """The living clusters that have taken these in."""
-        while True:
-            above = self.parent[clusters]
-            if np.array_equal(above, clusters):
-                return clusters
-            clusters = above
-
-    def lowest_rows(self, rows: Ints) -> Ints:
-        """The lowest row of each face's cluster."""
-        roots = self.resolve(np.arange(len(rows)))
-        lowest = np.full(len(rows), np.iinfo(np.int64).max)
-        np.minimum.at(lowest, roots, rows)
-        return lowest[roots]
-
-
-def _normalised(vectors: Floats) -> Doubles:
-    wide = vectors.astype(np.float64)
-    wide /= np.sqrt(row_dots(wide, wide))[:, None]
-    return wide
-
-
-def _read_edges(pairs: Callable[[], Iterator[PairBlock]], cut: float, rows: Ints, total: int) -> _Edges:
-    """All pairs at or above the cut, between positions in `rows`."""
-    edges = _Edges(np.empty(total, np.int32), np.empty(total, np.int32), np.empty(total))
-    filled = 0
-    for block in pairs():
-        kept = block.cosine >= cut
-        end = filled + int(np.count_nonzero(kept))
-        edges.u[filled:end] = np.searchsorted(rows, block.a[kept])
-        edges.v[filled:end] = np.searchsorted(rows, block.b[kept])
-        edges.mean[filled:end] = block.cosine[kept]
-        filled = end
-    return edges
-
-
-def _merge_in_rounds(edges: _Edges, clusters: _Clusters, cut: float) -> _Edges:
+def _merge_in_rounds(edges: _Edges, clusters: Clusters, cut: float) -> _Edges:
     """Merges all reciprocal nearest neighbours at once, again and again, while a round merges many.
 
     Returns:
@@ -237,7 +234,7 @@ def _without_ties(
 
 
 def _contract(
-    edges: _Edges, keep: NDArray[np.int32], gone: NDArray[np.int32], clusters: _Clusters, cut: float
+    edges: _Edges, keep: NDArray[np.int32], gone: NDArray[np.int32], clusters: Clusters, cut: float
 ) -> _Edges:
     """The edges between the clusters after a merger: one a couple, without those now below the cut."""
     count = len(clusters.sums)
@@ -248,10 +245,7 @@ def _contract(
     touched = merged[edges.u] | merged[edges.v]
     u, v = target[edges.u[touched]], target[edges.v[touched]]
     keys = np.minimum(u, v).astype(np.int64) * count + np.maximum(u, v)
-    keys = _distinct(keys[u != v])
-    u, v = (keys // count).astype(np.int32), (keys % count).astype(np.int32)
-    fresh = _Edges(u, v, clusters.means(u, v))
-    fresh = fresh.take((fresh.mean >= cut) & clusters.may_merge(u, v))
+    fresh = _edges_of(_distinct(keys[u != v]), clusters, cut)
     rest = edges.take(~touched)
     return _Edges(
         np.concatenate([rest.u, fresh.u]),
@@ -260,13 +254,21 @@ def _contract(
     )
 
 
+def _edges_of(keys: Ints, clusters: Clusters, cut: float) -> _Edges:
+    """The couples (keys are u * k + v of k clusters) with a mean at or above the cut."""
+    count = len(clusters.sums)
+    u, v = (keys // count).astype(np.int32), (keys % count).astype(np.int32)
+    edges = _Edges(u, v, clusters.means(u, v))
+    return edges.take((edges.mean >= cut) & clusters.may_merge(u, v))
+
+
 def _distinct(numbers: Ints) -> Ints:
     """Ascending, each once; numpy's own `unique` hashes, which takes several times as long as sorting."""
     ordered = np.sort(numbers)
     return ordered[np.diff(ordered, prepend=-1) > 0]
 
 
-def _merge_by_chains(edges: _Edges, clusters: _Clusters, cut: float) -> None:
+def _merge_by_chains(edges: _Edges, clusters: Clusters, cut: float) -> None:
     """Finishes the mergers one by one: walks from neighbour to nearest neighbour until two are reciprocal.
 
     The means along such a chain rise, so it ends; what is left of it after a merger stays valid, because the

@@ -16,11 +16,15 @@ from facededup.matching.flat import exact_cosine
 from facededup.store.base import PairBlock
 
 
-@pytest.fixture(params=["rounds first", "chains only", "rounds only"], autouse=True)
+@pytest.fixture(params=["rounds first", "chains only", "rounds only", "by levels", "densely"], autouse=True)
 def way(request, monkeypatch):
-    """Everything must hold whichever of the two ways of merging does the work."""
-    allowed = {"rounds first": clusters.PAIRS_PER_MERGE, "chains only": 0, "rounds only": 10**9}
-    monkeypatch.setattr(clusters, "PAIRS_PER_MERGE", allowed[request.param])
+    """Everything must hold whichever of the two ways of merging does the work, and in how many levels."""
+    allowed = {"chains only": 0, "rounds only": 10**9}
+    monkeypatch.setattr(clusters, "PAIRS_PER_MERGE", allowed.get(request.param, clusters.PAIRS_PER_MERGE))
+    if request.param in ("by levels", "densely"):
+        monkeypatch.setattr(clusters, "MOST_EDGES", 50)
+        monkeypatch.setattr(clusters, "BINS", 100)
+        monkeypatch.setattr(clusters, "DENSE_CLUSTERS", 0 if request.param == "by levels" else 10_000)
 
 
 def linked(vectors: np.ndarray, cut: float, pairs: PairBlock | None = None, **options) -> np.ndarray:
