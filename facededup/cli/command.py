@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import traceback
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import typer
@@ -19,7 +20,8 @@ class _EndsWithASentence:
     def invoke(self, ctx: Any) -> Any:
         """Runs the command."""
         try:
-            outcome = super().invoke(ctx)  # type: ignore[misc]  # of the class this one is put before
+            with _logged(ctx):
+                outcome = super().invoke(ctx)  # type: ignore[misc]  # of the class this one is put before
             # A reader of the pipe that has gone shows here, where typer still ends quietly.
             sys.stdout.flush()
         except (typer.Exit, typer.Abort, BrokenPipeError):
@@ -34,6 +36,15 @@ class _EndsWithASentence:
                 sentence += " (run again with --verbose for the traceback)"
             raise _ended(sentence, FacededupError.exit_code, ctx) from exc
         return outcome
+
+
+def _logged(ctx: Any) -> AbstractContextManager[None]:
+    path = ctx.params.get("log_file")
+    if path is None:
+        return nullcontext()
+    from facededup.cli.logs import logging_to
+
+    return logging_to(path, ctx.info_name, verbose=bool(ctx.params.get("verbose")))
 
 
 class Command(_EndsWithASentence, TyperCommand):

@@ -175,9 +175,20 @@ def show_index(request: Request, result: IndexResult) -> None:
     Raises:
         InterruptedRunError: The user stopped it.
     """
+    from logging import getLogger
+
     from facededup.cli.tables import print_index
 
     print_index(request.out, result, verbose=request.verbose)
+    log = getLogger(__name__)
+    log.info(
+        "index: %d found, %d unchanged, %d read, %d faces embedded, %d moved, %d copies, %d without a face, "
+        "%d failed, %d places unreadable",
+        *(result.found, result.unchanged, result.read, result.embedded, result.moved, result.copies),
+        *(result.no_face, result.failed, len(result.unreadable)),
+    )
+    for problem in result.problems:
+        log.debug("%s: %s: %s", problem.outcome.name, problem.path, problem.reason)
     if result.interrupted:
         how = "the same command with --resume" if request.settings.queue else "the same command"
         raise InterruptedRunError(f"interrupted; the work so far is kept, and {how} continues it")
@@ -185,11 +196,17 @@ def show_index(request: Request, result: IndexResult) -> None:
 
 def show_findings(request: Request, result: FindResult) -> None:
     """Prints and writes what `find` found."""
+    from logging import getLogger
+
     from facededup.cli.tables import print_findings
     from facededup.report.csv_report import write_pairs
     from facededup.report.json_report import write_findings
 
     print_findings(request.out, request.notes, result)
+    getLogger(__name__).info(
+        "find: %d faces, %d pairs in %d clusters at %g, complete: %s",
+        *(result.faces, result.pairs_total, result.clusters_total, result.threshold, result.complete),
+    )
 
     if request.json_file is not None:
         write_findings(result, request.json_file)

@@ -71,6 +71,8 @@ def verify(request: Request, *, repair: RepairFlag = False) -> None:
 
     Records, checksums, counts, shapes, norms and cross-references. Exit code 3 says that it is damaged.
     """
+    from logging import getLogger
+
     from facededup import api
     from facededup.report.json_report import verify_document, write_json
 
@@ -78,6 +80,10 @@ def verify(request: Request, *, repair: RepairFlag = False) -> None:
     if request.json_file is not None:
         write_json(verify_document(result), request.json_file)
     _show_check(request, result)
+    log = getLogger(__name__)
+    log.info("verify: %d bytes checked, %d problems", result.checked_bytes, len(result.problems))
+    for problem in result.problems:
+        log.debug("%s", problem)
     if result.repair is not None:
         _show_repair(request, result.repair)
     elif result.problems:
@@ -102,6 +108,8 @@ def forget(
     file of it. Conditions add up: with --missing and --older-than, images that are both. What stays is a note
     of when and how many.
     """
+    from logging import getLogger
+
     from facededup import api
     from facededup.report.json_report import forget_document, write_json
 
@@ -111,6 +119,7 @@ def forget(
     if request.json_file is not None:
         write_json(forget_document(result), request.json_file)
     _show_forgotten(request, result)
+    getLogger(__name__).info("forget: %d images, %d faces", result.images, result.faces)
 
 
 @store_commands.command(cls=Command, epilog="Example: facededup store pack")

@@ -582,6 +582,15 @@ class TalkOptions:
         bool,
         typer.Option("--quiet", help="Say nothing but errors.", rich_help_panel=_OUTPUT),
     ] = False
+    log_file: Annotated[
+        str | None,
+        typer.Option(
+            "--log-file",
+            metavar="FILE",
+            help="Log what is done to a file, with nothing personal unless --verbose; put aside at 10 MB.",
+            rich_help_panel=_OUTPUT,
+        ),
+    ] = None
 
 
 Body = Callable[..., None]
@@ -674,13 +683,19 @@ def _request(options: dict[str, Any]) -> Iterator[Request]:
     with TerminalProgress(notes) if notes.is_terminal and not quiet else _no_progress() as progress:
         yield Request(
             settings=settings,
-            progress=progress,
+            progress=progress if options["log_file"] is None else _logged(progress),
             out=console(sys.stdout, quiet=quiet or STANDARD_OUTPUT in targets),
             notes=notes,
             **files,
             contact_sheet=options.get("contact_sheet"),
             verbose=options["verbose"],
         )
+
+
+def _logged(progress: Progress) -> Progress:
+    from facededup.cli.logs import LoggedProgress
+
+    return LoggedProgress(progress)
 
 
 @contextmanager
