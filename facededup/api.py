@@ -283,6 +283,7 @@ def store_status(*, settings: Settings | None = None, **options: Any) -> StoreSt
             findings=None
             if findings is None
             else {**findings.meta, "pairs": findings.pair_count, "clusters": len(findings.clusters)},
+            place=store.describe(),
         )
 
 

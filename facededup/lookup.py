@@ -19,7 +19,7 @@ from facededup.models.scores import cosine_cut, similarity
 from facededup.recipe import analysis_settings, choose_fingerprint, open_encoder
 from facededup.results import ComparedImage, CompareResult, FacePair, SearchResult
 from facededup.settings import Settings
-from facededup.store.base import Fingerprint, Snapshot
+from facededup.store.base import Fingerprint, Neighbours, Snapshot
 from facededup.store.opener import open_store
 from facededup.types import Box, FaceRef, Floats, Match, Outcome
 from facededup.workers.steps import Analyser, Analysis, ImageTask
@@ -56,7 +56,11 @@ def search_image(
             raise JobError(f"{image!r} cannot be searched for: {_why(analysis)}")
         scale = store_calibration(settings, snapshot).operating_cosine
         with metrics.timed("search", len(snapshot.faces)):
-            rows, cosines = _nearest(snapshot, probes, k)
+            found = snapshot.nearest(probes, k)
+            if found is None:
+                rows, cosines = _nearest(snapshot, probes, k)
+            else:
+                rows, cosines = _checked(found, probes)
             cut = -1.0 if threshold is None else float(cosine_cut(threshold, scale))
             copies = Copies(snapshot.images, snapshot.faces)
             matches = [
@@ -73,6 +77,8 @@ def search_image(
         faces=analysis.faces,
         matches=tuple(matches),
         metrics=metrics,
+        engine="faiss" if found is None else found.engine,
+        complete=found is None or found.exact,
     )
 
 
@@ -192,6 +198,18 @@ def _nearest(snapshot: Snapshot, probes: Floats, k: int) -> tuple[NDArray[np.int
         order = np.argsort(-cosines, axis=1, kind="stable")[:, :k]
         rows, cosines = np.take_along_axis(rows, order, 1), np.take_along_axis(cosines, order, 1)
     return rows, cosines
+
+
+def _checked(found: Neighbours, probes: Floats) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    """Rows as the store found them, in the order of their exact cosines."""
+    cosines = np.stack(
+        [
+            exact_cosine(np.repeat(probe[None], len(vectors), axis=0), vectors)
+            for probe, vectors in zip(probes, found.embeddings, strict=True)
+        ]
+    )
+    order = np.argsort(-cosines, axis=1, kind="stable")
+    return np.take_along_axis(found.rows, order, 1), np.take_along_axis(cosines, order, 1)
 
 
 def _matches(

@@ -161,6 +161,8 @@ class SearchResult:
         faces: The faces found in the image, by number.
         matches: By probe face, then falling similarity.
         metrics: Timing.
+        engine: What looked for them: `faiss`, or `pgvector` in the database.
+        complete: Whether these are certainly the nearest; the index of a database may miss one.
     """
 
     image: str
@@ -170,6 +172,8 @@ class SearchResult:
     faces: tuple[Face, ...]
     matches: tuple[Match, ...]
     metrics: Metrics
+    engine: str = "faiss"
+    complete: bool = True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -381,6 +385,7 @@ class StoreStatus:
         disk_bytes: Size, sidecar files included.
         last_run: What the last `index` recorded, None before one finished.
         findings: What the last `find` recorded (threshold, pairs, clusters, when), None if there are none.
+        place: What is to be known of the server behind the store; empty for a file.
     """
 
     store: str
@@ -391,6 +396,7 @@ class StoreStatus:
     disk_bytes: int
     last_run: Mapping[str, Any] | None
     findings: Mapping[str, Any] | None
+    place: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

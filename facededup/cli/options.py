@@ -54,8 +54,8 @@ class StoreOptions(ConfigOptions):
         str | None,
         typer.Option(
             "--store",
-            metavar="FILE",
-            help="The store. Default: FACEDEDUP_STORE, else facededup.h5.",
+            metavar="FILE|URL",
+            help="The store: a file, or postgresql:// or redis://. Default: FACEDEDUP_STORE, else facededup.h5.",
             rich_help_panel=_STORE,
         ),
     ] = None

@@ -206,6 +206,8 @@ def print_search(out: Console, result: SearchResult) -> None:
                 _face_name(match.face.path, match.face.face, folder),
             )
         out.print(table)
+    if not result.complete:
+        out.print("found by the vector index of the database, which may miss some; cosines are exact")
     out.print(
         Text(f"similarity 0.4 is cosine {result.operating_cosine:.4f}: the model's limit for one person"),
         soft_wrap=not out.is_terminal,
@@ -243,6 +245,8 @@ def print_status(out: Console, status: StoreStatus) -> None:
     summary.add_row("faces", f"{status.faces:,} ({_count(status.embeddings, 'embedding')})")
     summary.add_row("last run", _last_run(status.last_run))
     summary.add_row("findings", _last_findings(status.findings))
+    for name, value in status.place.items():
+        summary.add_row(name, shown(value))
     out.print(summary)
 
 

@@ -85,6 +85,8 @@ def search_document(result: SearchResult) -> dict[str, Any]:
         "store": result.store,
         "threshold": result.threshold,
         "operating_cosine": result.operating_cosine,
+        "complete": result.complete,
+        "search": {"engine": result.engine},
         "faces": [
             {"face": number, "box": _box(face.box), "confidence": float(face.confidence)}
             for number, face in enumerate(result.faces)
@@ -115,6 +117,7 @@ def status_document(status: StoreStatus) -> dict[str, Any]:
         "disk_bytes": status.disk_bytes,
         "last_run": _plain(status.last_run),
         "findings": _plain(status.findings),
+        "place": dict(status.place),
     }
 
 
