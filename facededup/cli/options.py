@@ -55,7 +55,7 @@ class StoreOptions(ConfigOptions):
         typer.Option(
             "--store",
             metavar="FILE|URL",
-            help="The store: a file, or postgresql:// or redis://. Default: FACEDEDUP_STORE, else facededup.h5.",
+            help="The store: file, postgresql:// or redis://. Default: FACEDEDUP_STORE, else facededup.h5.",
             rich_help_panel=_STORE,
         ),
     ] = None
