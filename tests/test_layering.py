@@ -43,6 +43,7 @@ LAYERS = (
     "against",
     "distributed",
     "exchange",
+    "legacy",
     "lookup",
     "pictures",
     "probe",

@@ -19,6 +19,7 @@ INDEX_QUEUE = "facededup.index"
 SEARCH_QUEUE = "facededup.search"
 INDEX_TASK = "facededup.index_chunk"
 SEARCH_TASK = "facededup.search_blocks"
+TASK_QUEUES = {INDEX_TASK: INDEX_QUEUE, SEARCH_TASK: SEARCH_QUEUE}
 
 VISIBILITY_SECONDS = 600
 """When Redis hands out anew what a dead worker had taken; the coordinator notices far sooner (see `farm`)."""
@@ -49,10 +50,7 @@ def configure(settings: Settings) -> None:
         task_acks_late=True,
         task_reject_on_worker_lost=True,
         task_track_started=True,
-        task_routes={
-            task: {"queue": queue, "routing_key": queue}
-            for task, queue in ((INDEX_TASK, INDEX_QUEUE), (SEARCH_TASK, SEARCH_QUEUE))
-        },
+        task_routes={task: {"queue": queue, "routing_key": queue} for task, queue in TASK_QUEUES.items()},
         task_queues=_queues(),
         # Threads: the images are read by processes of the task's own (see `workshop`), CUDA and fork do not
         # mix, and a worker that is busy still answers.

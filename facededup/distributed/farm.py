@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from facededup.distributed.addresses import without_password
+from facededup.distributed.celery_app import TASK_QUEUES
 from facededup.distributed.depot import Ended, Job
 from facededup.errors import JobError
 from facededup.workers.pool import Failure
@@ -57,6 +58,7 @@ class Farm:
         self.job = job
         self._app = app
         self._task = task
+        self._queue = TASK_QUEUES[task]
         self._description = description
         self._on_failure = on_failure
         self._payloads: dict[int, bytes] = {}
@@ -184,10 +186,11 @@ class Farm:
         self._sent_at[unit] = time.monotonic()
 
     def _queue_is_empty(self) -> bool:
-        queue = self._app.conf.task_routes[self._task]
         with self._app.connection_for_write() as connection:
             try:
-                return bool(connection.default_channel.queue_declare(queue, passive=True).message_count == 0)
+                return bool(
+                    connection.default_channel.queue_declare(self._queue, passive=True).message_count == 0
+                )
             except connection.channel_errors:
                 return True  # there is no such queue: to Redis an empty one does not exist
             except connection.connection_errors as exc:
