@@ -59,7 +59,7 @@ def import_encodings(settings: Settings, folder: str) -> int:
         UsageError: A file is not one of encodings, or of another model.
         SettingMismatchError: The store was made otherwise than these encodings.
     """
-    store = open_store(settings.store)
+    store = open_store(settings.store, settings.key_file)
     existing = None
     if store.exists():
         with store.snapshot() as snapshot:
