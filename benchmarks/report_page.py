@@ -3,8 +3,8 @@
 The store is one of the given images, searched at a low threshold so that there are many pairs, or an existing
 one with findings. The page is opened in a headless chromium, each time in a fresh process: `interactive` is
 from the start of loading to the moment its lists can be used, by the browser's own clock; `frame` is the
-longest of a hundred animation frames, in each of which the list of pairs is scrolled by a tenth of a screen to
-two screens.
+longest of a hundred animation frames, in each of which the list of pairs is scrolled by a tenth of a screen
+to two screens.
 """
 
 from __future__ import annotations
@@ -88,7 +88,7 @@ def main() -> None:
         facededup.write_report(target, store=store, limit=options.limit, inline_limit=inline)
         seconds = time.perf_counter() - started
         rounds = [opened(target) for _ in range(options.rounds)]
-        beside = sum(path.stat().st_size for path in Path(folder).glob("report_files/**/*.webp"))
+        beside = sum(path.stat().st_size for path in Path(folder).glob("report_files/**/*.jpg"))
         found = facededup.store_status(store=store).findings
         assert found is not None
         report(

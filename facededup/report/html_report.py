@@ -169,7 +169,7 @@ class _Beside:
         folder = os.path.join(self._folder, self._run, str(content // _A_FOLDER))
         try:
             os.makedirs(folder, exist_ok=True)
-            with open(os.path.join(folder, f"{content}-{place}.webp"), "xb") as file:
+            with open(os.path.join(folder, f"{content}-{place}.jpg"), "xb") as file:
                 file.write(picture)
         except OSError as exc:
             raise JobError(f"cannot write the pictures in {folder!r}: {exc.strerror or exc}") from exc

@@ -34,12 +34,12 @@ MARGIN = 1.3
 PATHS_TRIED = 3
 """Byte-identical files looked at before a picture counts as missing."""
 _BYTES_A_PIXEL = 16
-_QUALITY, _EFFORT = 78, 2
+_QUALITY = 80
 
 
 @dataclass(frozen=True, slots=True)
 class Pictures:
-    """Of one content, as WebP: the photo and some of its faces; None for what cannot be shown."""
+    """Of one content, as JPEG: the photo and some of its faces; None for what cannot be shown."""
 
     photo: bytes | None
     faces: tuple[bytes | None, ...]
@@ -169,5 +169,5 @@ def _reduced(pixels: Pixels) -> Image.Image:
 
 def _encoded(picture: Image.Image) -> bytes:
     buffer = io.BytesIO()
-    picture.save(buffer, "WEBP", quality=_QUALITY, method=_EFFORT)
+    picture.save(buffer, "JPEG", quality=_QUALITY)
     return buffer.getvalue()

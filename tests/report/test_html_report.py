@@ -76,7 +76,7 @@ def test_the_page_holds_what_was_found(searched, all_pictures, tmp_path):
     for entry in pictures["contents"]:
         for place, text in enumerate(filter(None, entry)):
             picture = Image.open(io.BytesIO(base64.b64decode(text)))
-            assert picture.format == "WEBP"
+            assert picture.format == "JPEG"
             assert max(picture.size) <= 360 if place == 0 else picture.size == (160, 160)
 
 
@@ -109,8 +109,8 @@ def test_pictures_beyond_the_limit_lie_beside(searched, tmp_path):
         for place, item in enumerate(entry)
         if item == 1
     ]
-    assert {path.name for path in folder.rglob("*.webp")} == {
-        f"{number}-{place}.webp" for number, place in beside
+    assert {path.name for path in folder.rglob("*.jpg")} == {
+        f"{number}-{place}.jpg" for number, place in beside
     }
     assert (
         0

@@ -72,6 +72,6 @@ function pictureOf(content, place) {
   if (live !== null) return `${live.base}picture/${content}/${place}`;
   const picture = pictures && pictures.contents[content][place];
   if (!picture) return null;
-  if (picture === 1) return `${pictures.base}${Math.floor(content / 1000)}/${content}-${place}.webp`;
-  return `data:image/webp;base64,${picture}`;
+  if (picture === 1) return `${pictures.base}${Math.floor(content / 1000)}/${content}-${place}.jpg`;
+  return `data:image/jpeg;base64,${picture}`;
 }
