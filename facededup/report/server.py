@@ -99,9 +99,9 @@ class _Handler(BaseHTTPRequestHandler):
         elif path is not None and (named := _PICTURE.fullmatch(path)):
             picture = self.server.review.picture(int(named[1]), int(named[2]))
             if picture is None:
-                self._answer(b"", "image/webp", HTTPStatus.NO_CONTENT)
+                self._answer(b"", "image/jpeg", HTTPStatus.NO_CONTENT)
             else:
-                self._answer(picture, "image/webp", caching="private, max-age=3600")
+                self._answer(picture, "image/jpeg", caching="private, max-age=3600")
         elif path is not None:
             self._refuse(HTTPStatus.NOT_FOUND)
 

@@ -100,7 +100,7 @@ def test_the_page_and_its_pictures(server):
     sizes = set()
     for place in (0, 1):
         status, body, answer = ask(server, f"{server.base}picture/0/{place}")
-        assert (status, answer.headers["Content-Type"]) == (200, "image/webp")
+        assert (status, answer.headers["Content-Type"]) == (200, "image/jpeg")
         sizes.add(Image.open(io.BytesIO(body)).size)
     assert (160, 160) in sizes
     assert len(sizes) == 2
