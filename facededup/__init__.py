@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from facededup.api import (
         add_decision,
+        apply_findings,
         compare,
         copy_store,
         diagnose,
@@ -23,13 +24,17 @@ if TYPE_CHECKING:
         pack,
         search,
         store_status,
+        undo_apply,
         verify,
         write_contact_sheets,
         write_report,
     )
     from facededup.errors import FacededupError
     from facededup.evaluation.pipeline import EvaluateResult
+    from facededup.file_actions import Undone
     from facededup.results import (
+        ApplyResult,
+        ApplyStep,
         Check,
         ComparedImage,
         CompareResult,
@@ -68,6 +73,7 @@ __version__ = "0.1.0"
 _HOMES = {
     "facededup.api": (
         "add_decision",
+        "apply_findings",
         "compare",
         "copy_store",
         "diagnose",
@@ -83,13 +89,17 @@ _HOMES = {
         "pack",
         "search",
         "store_status",
+        "undo_apply",
         "verify",
         "write_contact_sheets",
         "write_report",
     ),
     "facededup.errors": ("FacededupError",),
     "facededup.evaluation.pipeline": ("EvaluateResult",),
+    "facededup.file_actions": ("Undone",),
     "facededup.results": (
+        "ApplyResult",
+        "ApplyStep",
         "Check",
         "CompareResult",
         "CopyResult",
@@ -125,6 +135,8 @@ _HOMES = {
 }
 
 __all__ = [
+    "ApplyResult",
+    "ApplyStep",
     "Box",
     "Check",
     "Cluster",
@@ -154,9 +166,11 @@ __all__ = [
     "SearchResult",
     "Settings",
     "StoreStatus",
+    "Undone",
     "Unencoded",
     "VerifyResult",
     "add_decision",
+    "apply_findings",
     "compare",
     "copy_store",
     "diagnose",
@@ -173,6 +187,7 @@ __all__ = [
     "pack",
     "search",
     "store_status",
+    "undo_apply",
     "verify",
     "write_contact_sheets",
     "write_report",

@@ -135,6 +135,10 @@ class Decided:
         """int64 (l, 2), rows that may not share a cluster, also by way of `same`."""
         return self.apart if self.person is None else spread(self.apart, self.person)
 
+    def divides(self, rows: Rows) -> bool:
+        """Whether two of some faces may not share a cluster."""
+        return bool(len(self.apart)) and bool(np.isin(self.kept_apart, rows).all(axis=1).any())
+
     def is_one_person(self, rows: Rows) -> bool:
         """Whether some faces are tied to each other by decisions; one face alone is."""
         if len(rows) < 2:

@@ -427,3 +427,49 @@ class DecisionImport:
     store: str
     taken: int
     known: int
+
+
+@dataclass(frozen=True, slots=True)
+class ApplyStep:
+    """What `apply` does with one image.
+
+    Attributes:
+        cluster: Its id.
+        path: The image.
+        action: `keep`, `left` (not touched), or what is done: `list`, `copy`, `move`, `hardlink`, `delete`.
+        reason: Why, in a few words.
+        kept: The image that is kept for it.
+        target: Where it, its copy or its second name goes.
+    """
+
+    cluster: str
+    path: str
+    action: str
+    reason: str
+    kept: str = ""
+    target: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ApplyResult:
+    """What `apply` did, or would do.
+
+    Attributes:
+        store: Its location.
+        action: What was asked for.
+        clusters: Clusters acted on.
+        unconfirmed: Clusters left out: not confirmed, or not as the last `find` saw them any more.
+        steps: All images of these clusters, each cluster's kept one first.
+        done: Images acted on; 0 where it was only said.
+        failures: What could not be done, a sentence each.
+        log: The log, for `--undo`; None where nothing was done.
+    """
+
+    store: str
+    action: str
+    clusters: int
+    unconfirmed: int
+    steps: tuple[ApplyStep, ...]
+    done: int
+    failures: tuple[str, ...]
+    log: str | None

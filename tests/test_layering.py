@@ -53,6 +53,8 @@ LAYERS = (
     "evaluation",
     "report",
     "deciding",
+    "file_actions",
+    "applying",
     "api",
     "cli",
 )

@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 import facededup
+from facededup.cli.apply import apply
 from facededup.cli.command import Command
 from facededup.cli.compare import compare
 from facededup.cli.decisions import decisions_commands
@@ -41,6 +42,7 @@ for _body, _example in (
     (compare, "facededup compare one.jpg other.jpg --sheet sheet.png"),
     (report, "facededup report report.html --edges 500"),
     (review, "facededup review"),
+    (apply, "facededup apply move --to duplicates"),
     (status, "facededup status"),
     (verify, "facededup verify"),
     (forget, "facededup forget --missing --dry-run"),

@@ -15,6 +15,7 @@ COMMANDS = sorted(GROUP.commands)
 
 def test_the_commands():
     assert COMMANDS == [
+        "apply",
         "compare",
         "decisions",
         "demo",
