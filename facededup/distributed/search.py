@@ -217,7 +217,7 @@ def _from_store(location: str, mark: str) -> _Rows | None:
         return None
     try:
         # The key of an encrypted store is never sent: it is in this machine's own environment, or nowhere.
-        snapshot = open_store(location, key_file=None).snapshot().__enter__()
+        snapshot = open_store(location, worker_settings().key_file).snapshot().__enter__()
         if _mark(snapshot) != mark:
             return None
     except (FacededupError, OSError) as exc:
