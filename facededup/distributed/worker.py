@@ -6,7 +6,7 @@ import os
 import socket
 from collections.abc import Sequence
 
-from facededup.distributed.addresses import broker_of, without_password
+from facededup.distributed.addresses import backend_of, broker_of, without_password
 from facededup.distributed.celery_app import INDEX_QUEUE, SEARCH_QUEUE, SLOTS, app, configure, depot
 from facededup.errors import JobError, PackageMissingError, UsageError
 from facededup.settings import Settings
@@ -50,11 +50,13 @@ def find_workers(settings: Settings, *, seconds: float = 2.0) -> list[str]:
     """The names of the workers that answer within some seconds.
 
     Raises:
+        UsageError: Broker or results are not named rightly.
         JobError: The broker cannot be reached.
     """
     from kombu.exceptions import OperationalError
 
     configure(settings)
+    backend_of(settings)  # named wrongly, it would stop the workers as well
     try:
         with app.connection_for_write() as connection:
             connection.ensure_connection(max_retries=1, interval_start=0.2)

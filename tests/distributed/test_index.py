@@ -107,3 +107,16 @@ def test_a_server_that_is_not_there_is_said_at_once(pictures, store):
     with pytest.raises(JobError, match="cannot be reached") as caught:
         facededup.index([pictures], store=store, queue=True, broker_url=url)
     assert "secret" not in str(caught.value)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_ten_thousand_tiny_chunks(tmp_path, store, broker, steady_worker):
+    folder = tmp_path / "many"
+    folder.mkdir()
+    for k in range(10_000):
+        (folder / f"{k:05d}.jpg").write_bytes(b"no image %d" % k)
+    result = facededup.index([folder], store=store, queue=True, chunk_images=1)
+    assert (result.read, result.failed) == (10_000, 10_000)
+    assert len(table(store)) == 10_000
+    assert leftovers(broker) == []
