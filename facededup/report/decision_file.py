@@ -87,7 +87,7 @@ def read_decisions(path: str) -> list[Decision | NamedPair]:
     found: list[Decision | NamedPair] = []
     for number, entry in enumerate(entries, 1):
         try:
-            found.append(_parsed(entry))
+            found.append(parse_entry(entry))
         except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as exc:
             said = f"{exc} is missing" if isinstance(exc, KeyError) else str(exc)
             raise UsageError(f"{path!r} cannot be taken: entry {number}: {said}; nothing was taken") from exc
@@ -142,7 +142,12 @@ def _csv_entries(text: str, path: str) -> Iterator[dict[str, Any]]:
         raise UsageError(f"{path!r} is no CSV: {exc}") from exc
 
 
-def _parsed(entry: Mapping[str, Any]) -> Decision | NamedPair:
+def parse_entry(entry: Mapping[str, Any]) -> Decision | NamedPair:
+    """One entry of a file, or of what the report's page sends.
+
+    Raises:
+        KeyError, TypeError, ValueError, AttributeError, OverflowError: It is none; most say why.
+    """
     verdict = entry["verdict"]
     if verdict not in VERDICTS:
         raise ValueError(f"the verdict must be one of {', '.join(VERDICTS)}, not {verdict!r}")

@@ -2,29 +2,20 @@
 
 from __future__ import annotations
 
-import json
-import math
-import os
 import threading
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from facededup.decisions import DIFFERENT, LATER, LOOK_ALIKE, SAME, UNDO
 from facededup.errors import UsageError
 from facededup.listing import Listing
+from facededup.report.decision_file import parse_entry
 from facededup.report.html_report import last_findings
 from facededup.report.page_data import PageOptions, page_data, verdicts_in_page
 from facededup.report.page_template import embedded, page_parts
 from facededup.report.pictures import PictureMaker
 from facededup.settings import Settings
-from facededup.store.base import DIGEST_BYTES
 from facededup.store.opener import open_store
-from facededup.types import Box, Decision, FaceKey
-
-_VERDICTS = (SAME, DIFFERENT, LOOK_ALIKE, LATER, UNDO)
-_LONGEST = 1_000
-"""Characters of the free text in a decision."""
+from facededup.types import Decision
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,32 +129,9 @@ def _exported(decision: Decision) -> dict[str, Any]:
 
 def _decision(entry: Any) -> Decision:
     try:
-        verdict = entry["verdict"]
-        if verdict not in _VERDICTS:
-            raise UsageError(f"there is no verdict {json.dumps(verdict)}")
-        return Decision(
-            a=_face(entry["a_digest"], entry["a_box"]),
-            b=_face(entry["b_digest"], entry["b_box"]),
-            verdict=verdict,
-            who=str(entry["who"])[:_LONGEST],
-            at=int(entry["at"]),
-            a_path=os.fsencode(str(entry["a_path"])),
-            b_path=os.fsencode(str(entry["b_path"])),
-            similarity=_score(entry, "similarity"),
-            cosine=_score(entry, "cosine"),
-            model=str(entry["model"])[:_LONGEST],
-        )
-    except (KeyError, TypeError, ValueError, OverflowError) as exc:
+        decision = parse_entry(entry)
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as exc:
         raise UsageError("an entry is no decision as docs/decisions.md describes it") from exc
-
-
-def _face(digest: str, box: list[int]) -> FaceKey:
-    content = bytes.fromhex(digest)
-    x, y, w, h = map(int, box)
-    if len(content) != DIGEST_BYTES or max(map(abs, (x, y, w, h))) >= 2**31:
-        raise ValueError
-    return FaceKey(content, Box(x, y, w, h))
-
-
-def _score(entry: Mapping[str, Any], name: str) -> float:
-    return math.nan if entry[name] is None else float(entry[name])
+    if not isinstance(decision, Decision):
+        raise UsageError("an entry names no faces")
+    return decision

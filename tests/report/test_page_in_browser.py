@@ -13,8 +13,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from typer.testing import CliRunner
 
 import facededup
+from facededup.cli.app import app
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 from synthetic import add_images, people, unit
@@ -246,6 +248,32 @@ def test_decisions_by_keyboard_and_their_download(watch, real):
     page.reload()
     page.wait_for_selector("html[data-pictures]")
     assert page.evaluate("() => decisions.entries.length") == 5
+
+
+@pytest.mark.parametrize("kind", ["json", "csv"])
+def test_the_next_find_respects_what_was_downloaded(watch, real, tmp_path, kind):
+    store = shutil.copy(real.parent / "faces.h5", tmp_path / "faces.h5")
+    page = watch(real)
+    page.evaluate("() => localStorage.clear()")
+    page.reload()
+    page.wait_for_selector("html[data-pictures]")
+    page.click("#tab-clusters")
+    page.locator("#clusters .row").nth(1).click(position={"x": 400, "y": 14})
+    assert page.locator("#clusters .row").nth(1).locator(".tile").count() == 6
+    page.keyboard.press("1")
+    page.keyboard.press("d")  # the first face of the second cluster is not that person
+    with page.expect_download() as download:
+        page.click(f"#download-{kind}")
+    target = tmp_path / f"decisions.{kind}"
+    download.value.save_as(target)
+    result = CliRunner().invoke(app, ["decisions", "import", str(target), "--store", str(store)])
+    assert result.exit_code == 0, result.output
+    before = facededup.find(store=str(real.parent / "faces.h5"))
+    after = facededup.find(store=str(store))
+    lost = before.clusters[1].faces[0].path
+    assert lost not in {face.path for cluster in after.clusters for face in cluster.faces}
+    assert after.clusters[1].size == before.clusters[1].size - 1
+    assert after.suppressed["different"] == before.pairs_total - after.pairs_total == 5
 
 
 def test_decisions_on_clusters(watch, loose):
