@@ -17,6 +17,7 @@ from typing import Any
 import faults
 import fuzz
 import kills
+import safety_cost
 from common import report
 
 _ENTRIES = {False: 700, True: 88}
@@ -77,58 +78,11 @@ def _shown(result: Any) -> str:
     return f"{result:,}" if isinstance(result, int) else f"{result:.2f}"
 
 
-def _verify_speed(images: int) -> float:
-    """How fast `verify` is over a store of one face an image, where hashing the file is 1."""
-    import hashlib
-
-    import numpy as np
-
-    from facededup.store.base import Batch, Content, Fingerprint, ImageRecord
-    from facededup.store.hdf5 import Hdf5Store
-    from facededup.types import Box, Face, FileStat, Outcome
-
-    chance = np.random.default_rng(0)
-    vectors = chance.standard_normal((images, 128)).astype(np.float32)
-    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
-    face = (Face(Box(1, 2, 3, 4), 1.0, ((1.0, 2.0),) * 5),)
+def _verify_speed(count: int) -> float:
     with tempfile.TemporaryDirectory() as folder:
-        store = Hdf5Store(str(Path(folder, "s.h5")))
-        made = Fingerprint("Dlib", "made-up", 128, "dlib", "chip", flip=False, faces="all")
-        with store.writer(made) as writer:
-            for start in range(0, images, 1 << 13):
-                rows = range(start, min(start + (1 << 13), images))
-                digests = [chance.bytes(32) for _ in rows]
-                writer.commit(
-                    Batch(
-                        images=tuple(
-                            ImageRecord(
-                                path=b"/registry/portraits/%03d/%08d.jpg" % (row % 1000, row),
-                                root=b"/registry",
-                                mount=b"/",
-                                stat=FileStat(1000 + row, row, row, row),
-                                digest=digest,
-                                outcome=Outcome.OK,
-                            )
-                            for row, digest in zip(rows, digests, strict=True)
-                        ),
-                        contents=tuple(
-                            Content(digest, face, vectors[row : row + 1])
-                            for row, digest in zip(rows, digests, strict=True)
-                        ),
-                    )
-                )
-        ratios = []
-        for _ in range(5):
-            started = time.perf_counter()
-            hash_ = hashlib.blake2b()
-            with open(store.path, "rb") as file:
-                while block := file.read(1 << 20):
-                    hash_.update(block)
-            hashed = time.perf_counter() - started
-            started = time.perf_counter()
-            assert store.check() == []
-            ratios.append(hashed / (time.perf_counter() - started))
-        return sorted(ratios)[2]
+        return safety_cost.verify_speed(
+            safety_cost.make_store(str(Path(folder, "s.h5")), count, encrypted=False)
+        )
 
 
 if __name__ == "__main__":

@@ -2,14 +2,19 @@
 
 import json
 import os
+import re
 import threading
+import time
 
 import pytest
 from programs import start
-from samples import FINGERPRINT, numbered
+from samples import FINGERPRINT, KEY, numbered
 
 from facededup.errors import StoreLockedError
+from facededup.store.crypto import ENVIRONMENT_KEY
 from facededup.store.lock import StoreLock
+
+SECRET = KEY.secret.decode()
 
 
 def test_a_second_writer_is_told_who_is_first(store):
@@ -96,3 +101,24 @@ def test_readers_see_whole_batches_while_a_process_writes(store):
     assert process.returncode == 0, errors
     with store.snapshot() as snapshot:
         assert len(snapshot.images) == 60
+
+
+def test_status_works_while_a_process_writes(store):
+    from typer.testing import CliRunner
+
+    from facededup.cli.app import app
+
+    process = start("committer.py", store.path, 0, 100_000)
+    try:
+        assert process.stdout.readline() == "open\n"
+        seen = set()
+        deadline = time.monotonic() + 60
+        while len(seen) < 3:
+            assert time.monotonic() < deadline
+            assert process.poll() is None
+            done = CliRunner().invoke(app, ["status", "--store", store.path], env={ENVIRONMENT_KEY: SECRET})
+            assert done.exit_code == 0, done.stderr
+            seen.add(re.search(r"images +([\d,]+)", done.stdout).group(1))
+    finally:
+        process.kill()
+        process.communicate()
