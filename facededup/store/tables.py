@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import astuple
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from facededup.store.base import DIGEST_BYTES, Batch, Content, FaceTable, ImageRecord, ImageTable
-from facededup.types import Array, Face
+from facededup.store.base import DIGEST_BYTES, Batch, FaceTable, ImageRecord, ImageTable
+from facededup.types import Array, Face, Floats
 
 POINTS = 5
 NO_DIGEST = bytes(DIGEST_BYTES)
@@ -53,6 +52,8 @@ ADDED_COLUMNS: dict[str, Any] = {
 """Columns that a file or journal of the first days of format 1 lacks, and what they then hold."""
 _BOX = ("x", "y", "w", "h")
 _NORM_TOLERANCE = 1e-3
+_NO_POINTS = ((np.nan, np.nan),) * POINTS
+_NO_QUALITY = (np.nan,) * 5
 
 
 def batch_arrays(batch: Batch, dimension: int) -> dict[str, Array]:
@@ -88,6 +89,7 @@ def batch_arrays(batch: Batch, dimension: int) -> dict[str, Array]:
     arrays |= _columns("face", FACE_COLUMNS, [_face_row(*pair) for pair in zip(numbers, faces, strict=True)])
     vectors = [np.asarray(content.embeddings, "<f4") for content in contents if content.faces]
     arrays["embeddings"] = np.concatenate(vectors) if vectors else np.empty((0, dimension), "<f4")
+    _validate_norms(arrays["embeddings"])
     return arrays
 
 
@@ -98,18 +100,18 @@ def _validate(batch: Batch, dimension: int) -> None:
     for content in batch.contents:
         if len(content.digest) != DIGEST_BYTES or content.digest == NO_DIGEST:
             raise ValueError(f"a content needs a digest of {DIGEST_BYTES} bytes")
-        _validate_embeddings(content, dimension)
+        shape = (len(content.faces), dimension)
+        if content.faces and content.embeddings.shape != shape:
+            raise ValueError(f"the embeddings have the shape {content.embeddings.shape}, not {shape}")
     paths = [image.path for image in batch.images] + [path for pair in batch.moved for path in pair]
     if not all(paths) or any(b"\0" in path for path in paths):
         raise ValueError("a path is empty or has a zero byte")
 
 
-def _validate_embeddings(content: Content, dimension: int) -> None:
-    shape = (len(content.faces), dimension)
-    if content.embeddings.shape != shape and len(content.faces):
-        raise ValueError(f"the embeddings have the shape {content.embeddings.shape}, not {shape}")
-    lengths = np.linalg.norm(content.embeddings, axis=-1)
-    if len(content.faces) and not np.all(np.abs(lengths - 1) < _NORM_TOLERANCE):
+def _validate_norms(embeddings: Floats) -> None:
+    squares = np.einsum("ij,ij->i", embeddings, embeddings)
+    # Written this way round, what is not a number fails too.
+    if not np.all(np.abs(np.sqrt(squares) - 1) < _NORM_TOLERANCE):
         raise ValueError("the embeddings are not L2-normalised")
 
 
@@ -148,13 +150,14 @@ def _image_row(image: ImageRecord, root: int) -> tuple[Any, ...]:
 
 
 def _face_row(number: int, face: Face) -> tuple[Any, ...]:
-    points = np.full((POINTS, 2), np.nan, "<f4")
-    given = face.landmarks[:POINTS]
-    if given:
-        points[: len(given)] = given
-    box = face.box
-    quality = (np.nan,) * 5 if face.quality is None else astuple(face.quality)
-    return (0, number, box.x, box.y, box.w, box.h, face.confidence, points, quality)
+    points = (*face.landmarks[:POINTS], *_NO_POINTS[len(face.landmarks) :])
+    box, quality = face.box, face.quality
+    parts = (
+        _NO_QUALITY
+        if quality is None
+        else (quality.score, quality.size, quality.sharpness, quality.frontality, quality.brightness)
+    )
+    return (0, number, box.x, box.y, box.w, box.h, face.confidence, points, parts)
 
 
 def _columns(prefix: str, columns: Mapping[str, Any], rows: list[tuple[Any, ...]]) -> dict[str, Array]:

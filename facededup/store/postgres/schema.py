@@ -226,7 +226,6 @@ CREATE TABLE roots (id integer PRIMARY KEY, path bytea NOT NULL, mount bytea NOT
 CREATE TABLE images ({images}, path bytea NOT NULL, reason bytea NOT NULL, tags bytea NOT NULL,
     PRIMARY KEY (id));
 CREATE UNIQUE INDEX images_path ON images (sha256(path));
-CREATE INDEX images_digest ON images (digest);
 CREATE TABLE faces ({faces}, digest bytea NOT NULL, PRIMARY KEY (id));
 CREATE UNIQUE INDEX faces_digest ON faces (digest, number);
 CREATE TABLE findings (

@@ -74,6 +74,8 @@ class PostgresWriter:
             return
         arrays = batch_arrays(batch, self._snapshot.fingerprint.dimension)
         with self._step() as cursor:
+            # By the indexes always: what the server believes of a table that just grew says otherwise.
+            cursor.execute("SET LOCAL enable_seqscan TO off")
             head = schema.read_head(self._connection, self._address, lock=True)
             plan = self._put_images(cursor, batch, arrays, head.next_image_id)
             next_face_id = self._put_contents(cursor, arrays, head.next_face_id)
@@ -213,7 +215,7 @@ class PostgresWriter:
     ) -> Plan:
         keys = [hashlib.sha256(path).digest() for path in named_paths(batch)]
         rows = cursor.execute(
-            "SELECT path, id, digest, indexed_at FROM images WHERE sha256(path) = ANY(%s)",
+            "SELECT path, id, digest, indexed_at FROM images WHERE sha256(path) = ANY(%b)",
             [keys],
             binary=True,
         ).fetchall()
@@ -284,7 +286,7 @@ class PostgresWriter:
         known = {
             digest
             for (digest,) in cursor.execute(
-                "SELECT digest FROM faces WHERE number = 0 AND digest = ANY(%s)", [digests], binary=True
+                "SELECT digest FROM faces WHERE number = 0 AND digest = ANY(%b)", [digests], binary=True
             )
         }
         taken = []
