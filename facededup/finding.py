@@ -34,6 +34,7 @@ from facededup.matching.strategy import Join, PairSearch
 from facededup.matching.tiles import TileSearch
 from facededup.metrics import Metrics
 from facededup.models.scores import similarity
+from facededup.newness import PairsBefore
 from facededup.progress import Progress
 from facededup.recipe import choose_fingerprint
 from facededup.results import FindResult
@@ -188,7 +189,9 @@ class _Search:
         try:
             if before is not None:
                 self._keep_pairs(before, findings)
-            self._join(search, findings, np.empty(0, np.int64) if before else self._previous_keys())
+            # What continues the findings before has only pairs with a face that they lack.
+            known = None if before is not None or self.settings.reset else self.snapshot.findings()
+            self._join(search, findings, PairsBefore(known, self.snapshot.faces.id))
         except KeyboardInterrupt:
             if log is not None:
                 log.keep()
@@ -280,26 +283,8 @@ class _Search:
             estimate = estimate_pairs(self.vectors, self.cut, group=self._group, sample=4096)
             raise self._too_many(f"more than {self.total:,}", estimate.cut_for(self.settings.max_pairs))
 
-    def _previous_keys(self) -> NDArray[np.int64]:
-        """The pairs of the findings before, as sorted keys of today's rows; faces now gone are left out."""
-        before = None if self.settings.reset else self.snapshot.findings()
-        if before is None:
-            return np.empty(0, np.int64)
-        ids = self.snapshot.faces.id
-        keys = []
-        for start in range(0, before.pair_count, CHUNK):
-            block = before.pairs(start, start + CHUNK)
-            alive = np.isin(block.a, ids) & np.isin(block.b, ids)
-            keys.append(
-                self._keys(np.searchsorted(ids, block.a[alive]), np.searchsorted(ids, block.b[alive]))
-            )
-        return np.sort(np.concatenate(keys)) if keys else np.empty(0, np.int64)
-
-    def _keys(self, a: NDArray[np.int64], b: NDArray[np.int64]) -> NDArray[np.int64]:
-        return a * len(self.vectors) + b
-
-    def _join(self, search: PairSearch, findings: FindingsWriter, previous: NDArray[np.int64]) -> None:
-        """Searches, and keeps the pairs; those not among the keys of the findings before are new."""
+    def _join(self, search: PairSearch, findings: FindingsWriter, previous: PairsBefore) -> None:
+        """Searches, and keeps the pairs."""
         ids = self.snapshot.faces.id
         blocks = search.blocks()
         while True:
@@ -309,10 +294,7 @@ class _Search:
                 break
             fit = self._fit(block.a, block.b)
             block = PairBlock(block.a[fit], block.b[fit], block.cosine[fit], block.new[fit])
-            keys = self._keys(block.a, block.b)
-            place = np.searchsorted(previous, keys)
-            place[place == len(previous)] = 0
-            new = previous[place] != keys if len(previous) else np.ones(len(keys), np.bool_)
+            new = previous.lack(block.a, block.b, block.cosine)
             with self.metrics.timed("store", len(block)):
                 findings.append(PairBlock(ids[block.a], ids[block.b], block.cosine, new))
             self._count(len(block))

@@ -37,6 +37,7 @@ LAYERS = (
     "identity",
     "listing",
     "analytics",
+    "newness",
     "tagging",
     "indexing",
     "finding",
