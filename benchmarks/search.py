@@ -9,6 +9,11 @@ leaves `--neighbours` a vector, estimated on a sample.
 Plain FAISS is one `IndexFlatIP.range_search` of all vectors in themselves; from `--extrapolate` vectors on,
 that of 2,000 of them, times n / 2,000. The exact search is extrapolated there from a part of its columns.
 Each count runs in a process of its own, so that its peak memory is its own.
+
+`--added N` compares the last N vectors with all others, as `find` does after N new faces came, and gives the
+share of the exact search of everything. `--hnsw` runs the join by a graph, too. `--find` imports the vectors
+into a store, one face an image, runs the whole of `facededup find` on it in a process of its own, and fails
+if that took more memory than twice the embeddings and 500 MB.
 """
 
 from __future__ import annotations
@@ -18,6 +23,7 @@ import json
 import resource
 import subprocess
 import sys
+import tempfile
 from typing import Any
 
 import faiss
@@ -27,8 +33,12 @@ from common import report
 from selfjoin import Rows, normalised, seconds, strangers
 
 from facededup.matching.approximate import RecallMeter, approximate_join, tune_lists
+from facededup.matching.hnsw import hnsw_join
 from facededup.matching.screen import Screen, plan_search
 from facededup.matching.selfjoin import comparisons, estimate_pairs, self_join
+from facededup.models.catalog import DEFAULT_MODEL, describe_model
+from facededup.models.scores import similarity
+from facededup.store.base import Fingerprint
 from facededup.types import Floats
 
 PLAIN_QUERIES = 2_000
@@ -109,6 +119,15 @@ def measure(given: argparse.Namespace, count: int) -> dict[str, Any]:
         "exact / plain": exact / plain,
         "extrapolated": few,
     }
+    if given.added:
+        since = count - given.added
+        new = seconds(join)
+        figures["added vectors, seconds"] = new
+        figures["added / exact"] = new / exact
+    if given.hnsw:
+        figures |= by_graph(vectors, cut, screen)
+    if given.find:
+        figures |= whole_find(vectors, cut)
     if not given.gaussian:
         before = peak_bytes()
         figures |= approximate(vectors, cut, screen, given.recall)
@@ -142,6 +161,44 @@ def approximate(vectors: Floats, cut: float, screen: Screen | None, target: floa
     }
 
 
+def by_graph(vectors: Floats, cut: float, screen: Screen | None) -> dict[str, Any]:
+    source, group = Rows(vectors), np.arange(len(vectors))
+    meter = RecallMeter(len(vectors))
+
+    def join() -> None:
+        for _ in meter.counted(hnsw_join(vectors, cut, group=group)):
+            pass
+
+    spent = seconds(join)
+    recall = meter.measure(source, cut, group=group, screen=screen)
+    return {"hnsw, seconds": spent, "hnsw recall": recall.value, "hnsw interval": [recall.low, recall.high]}
+
+
+def whole_find(vectors: Floats, cut: float) -> dict[str, Any]:
+    """Time and peak memory of `facededup find` over a store of these vectors, one face an image."""
+    model = describe_model(DEFAULT_MODEL)
+    threshold = float(similarity(cut, model.operating_cosine))
+    made_by = Fingerprint(model.name, model.weights, vectors.shape[1], "dlib", "chip", False, "all")
+    with tempfile.TemporaryDirectory() as folder:
+        table, store, metrics = (f"{folder}/{name}" for name in ("faces.npz", "faces.h5", "metrics.json"))
+        paths = np.char.mod("/made/up/%08d.jpg", np.arange(len(vectors))).astype(np.bytes_)
+        np.savez(table, path=paths, embedding=vectors, fingerprint=np.array(json.dumps(made_by.to_dict())))
+        run = [sys.executable, "-m", "facededup"]
+        subprocess.run([*run, "import", table, "--store", store, "--quiet"], check=True)
+        command = [*run, "find", "--cpu", "--store", store, f"--threshold={threshold}", "--quiet"]
+        subprocess.run([*command, "--metrics", metrics], check=True)
+        with open(metrics) as file:
+            measured = json.load(file)
+    allowed = 2 * vectors.nbytes + 500e6
+    return {
+        "find, seconds": measured["seconds"],
+        "of these": {name: round(stage["seconds"], 1) for name, stage in measured["stages"].items()},
+        "find, peak MB": measured["peak_rss_bytes"] / 1e6,
+        "find, allowed MB": allowed / 1e6,
+        "find, within": measured["peak_rss_bytes"] <= allowed,
+    }
+
+
 def plot(measured: list[dict[str, Any]], path: str) -> None:
     import matplotlib as mpl
 
@@ -171,6 +228,9 @@ def main() -> None:
     arguments.add_argument("--recall", type=float, default=0.999)
     arguments.add_argument("--extrapolate", type=int, default=300_000)
     arguments.add_argument("--gaussian", action="store_true", help="directions without structure")
+    arguments.add_argument("--added", type=int, default=0, metavar="N", help="search so many new ones, too")
+    arguments.add_argument("--hnsw", action="store_true", help="search by a graph, too")
+    arguments.add_argument("--find", action="store_true", help="run the whole of `find`, with a memory bound")
     arguments.add_argument("--plot", metavar="FILE.png", help="cost against the number of vectors")
     arguments.add_argument("--json", help="write the figures here, too")
     arguments.add_argument("--one", type=int, help=argparse.SUPPRESS)
@@ -187,6 +247,8 @@ def main() -> None:
     if given.plot:
         plot(measured, given.plot)
     report({"measured": measured}, given.json)
+    if not all(figures.get("find, within", True) for figures in measured):
+        raise SystemExit("find took more memory than twice the embeddings and 500 MB")
 
 
 if __name__ == "__main__":
