@@ -29,18 +29,23 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
 
 from facededup.matching.constraints import Enemies
 from facededup.matching.dense_clusters import merge_densely
+from facededup.matching.graph_clusters import connected_components
 from facededup.matching.linkage import Clusters, Doubles, Ints
 from facededup.store.base import PairBlock
 from facededup.types import Floats
 
 MOST_EDGES = 8_000_000
 """Pairs worked with at a time; each takes about 40 bytes."""
+
+FACES_AT_ONCE = 262_144
+"""Components of the graph are worked with so many faces at a time; each face takes a kilobyte or so."""
 
 PAIRS_A_FACE = 64
 """More of them on average, and levels pay: means of couples are dear where there are many of them."""
@@ -67,12 +72,12 @@ def average_linkage(
     """Clusters faces by average linkage, merging while the mean cosine is at least the cut.
 
     Memory: 40 bytes for each of at most `MOST_EDGES` pairs, unless that many couples of clusters are as near
-    as that, and float64 sums of the faces that are in a pair.
+    as that, and float64 sums of `FACES_AT_ONCE` faces or of the largest component.
 
     Args:
         n: Number of faces.
-        pairs: Gives all pairs (rows) in bounded blocks, in any order; called at least
-            twice.
+        pairs: Gives all pairs (rows) in bounded blocks, in any order; called again
+            and again.
         vectors: Gives the vectors float32 (k, d), none all zeros, of ascending rows int64 (k,).
         cut: Lowest mean cosine of a merger; pairs below it are ignored.
         weights: int64 (n,), how many equal faces a row stands for; 1 each if left out. They count as merged.
@@ -81,8 +86,35 @@ def average_linkage(
     Returns:
         int64 (n,): the lowest row of each row's cluster; a face alone has its own.
     """
-    labels = np.arange(n)
     every = _Pairs(pairs, cut, n)
+    if np.count_nonzero(every.paired) <= FACES_AT_ONCE:
+        return _link(every, vectors, weights, apart)
+    components = connected_components(n, pairs, cut)
+    labels = np.arange(n)
+    sizes = np.bincount(components[every.paired], minlength=n)
+    batch = ((np.cumsum(sizes) - sizes) // FACES_AT_ONCE)[components]
+    for number in np.unique(batch[every.paired]).tolist():
+        inside = batch == number
+        found = _link(_Pairs(partial(_some_pairs, pairs, inside), cut, n), vectors, weights, apart)
+        labels[inside] = found[inside]
+    return labels
+
+
+def _some_pairs(pairs: Callable[[], Iterator[PairBlock]], inside: NDArray[np.bool_]) -> Iterator[PairBlock]:
+    """The pairs of some components."""
+    for block in pairs():
+        kept = inside[block.a]
+        yield PairBlock(block.a[kept], block.b[kept], block.cosine[kept], block.new[kept])
+
+
+def _link(
+    every: _Pairs,
+    vectors: Callable[[Ints], Floats],
+    weights: Ints | None,
+    apart: Ints | None,
+) -> Ints:
+    """Average linkage of some pairs, level by level."""
+    labels = np.arange(len(every.paired))
     rows = np.flatnonzero(every.paired)
     if len(rows) == 0:
         return labels
@@ -106,7 +138,7 @@ def average_linkage(
         living = np.unique(roots)
         if len(living) <= DENSE_CLUSTERS:
             number = np.searchsorted(living, roots)[place]
-            merge_densely(clusters, living, every.couples(number, len(living)), cut)
+            merge_densely(clusters, living, every.couples(number, len(living)), every.cut)
             break
         level = every.next_level(level)
         edges = every.read_couples(level, roots[place], clusters)
@@ -119,7 +151,7 @@ class _Pairs:
 
     def __init__(self, pairs: Callable[[], Iterator[PairBlock]], cut: float, n: int) -> None:
         self._pairs = pairs
-        self._cut = cut
+        self.cut = cut
         self._steps = BINS / max(1.0 - cut, 1e-6)
         self._counts = np.zeros(BINS, np.int64)
         self.paired = np.zeros(n, np.bool_)
@@ -131,7 +163,7 @@ class _Pairs:
 
     def cosine_of(self, level: int) -> float:
         """The lowest cosine of a level."""
-        return self._cut + level / self._steps
+        return self.cut + level / self._steps
 
     def next_level(self, above: int) -> int:
         """How far below another level the pairs between the two are few enough to be held."""
@@ -173,8 +205,8 @@ class _Pairs:
 
     def _above(self, level: int) -> Iterator[tuple[Ints, Ints, Doubles, Ints]]:
         for block in self._pairs():
-            levels = np.minimum((block.cosine - self._cut) * self._steps, BINS - 1).astype(np.int64)
-            kept = (block.cosine >= self._cut) & (levels >= level)
+            levels = np.minimum((block.cosine - self.cut) * self._steps, BINS - 1).astype(np.int64)
+            kept = (block.cosine >= self.cut) & (levels >= level)
             yield block.a[kept], block.b[kept], block.cosine[kept], levels[kept]
 
 

@@ -34,11 +34,14 @@ class Clusters:
         sizes = np.ones(len(rows)) if weights is None else weights[rows].astype(np.float64)
         sums: Doubles | None = None
         for start in range(0, len(rows), READ_ROWS):
-            some = slice(start, start + READ_ROWS)
-            read = normalised_rows(vectors(rows[some])) * sizes[some, None]
+            read = vectors(rows[start : start + READ_ROWS])
             if sums is None:
                 sums = np.empty((len(rows), read.shape[1]))
-            sums[some] = read
+            step = max(1, CHUNK // read.shape[1])
+            for first in range(0, len(read), step):
+                wide = normalised_rows(read[first : first + step])
+                some = slice(start + first, start + first + len(wide))
+                sums[some] = wide * sizes[some, None]
         assert sums is not None
         return cls(sums, sizes)
 
@@ -54,7 +57,9 @@ class Clusters:
 
     def merge(self, keep: NDArray[np.integer], gone: NDArray[np.integer]) -> None:
         """Puts each cluster of `gone` into the one of `keep`; no cluster occurs twice."""
-        self.sums[keep] += self.sums[gone]
+        step = max(1, CHUNK // self.sums.shape[1])
+        for start in range(0, len(keep), step):
+            self.sums[keep[start : start + step]] += self.sums[gone[start : start + step]]
         self.sizes[keep] += self.sizes[gone]
         self.parent[gone] = keep
         if len(self.enemies):
