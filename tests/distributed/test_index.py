@@ -7,7 +7,7 @@ import shutil
 
 import numpy as np
 import pytest
-import redis
+import redis as client
 
 import facededup
 from facededup.errors import JobError
@@ -46,8 +46,8 @@ def assert_same(a, b):
 
 
 def leftovers(broker):
-    with redis.Redis.from_url(broker) as client:
-        return list(client.scan_iter("facededup:*"))
+    with client.Redis.from_url(broker) as connection:
+        return list(connection.scan_iter("facededup:*"))
 
 
 def test_the_queue_gives_what_this_machine_gives(pictures, store, tmp_path, broker, steady_worker):
@@ -81,16 +81,18 @@ def test_names_that_are_no_text(pictures, store, broker, steady_worker):
     assert table(store)[os.fsdecode(odd)][0][0] == 0
 
 
-def test_a_worker_reads_nothing_outside_its_roots(pictures, store, tmp_path, broker):
+def test_a_worker_reads_nothing_outside_its_roots(pictures, store, tmp_path, redis, monkeypatch):
     from machines import worker
 
+    url = redis.url[:-1] + "3"  # where no worker without roots listens
+    monkeypatch.setenv("FACEDEDUP_BROKER_URL", url)
     inside, outside = tmp_path / "inside", tmp_path / "outside"
     for folder in (inside, outside):
         folder.mkdir()
         shutil.copy(pictures / "collins-dark.jpg", folder)
     (inside / "link.jpg").symlink_to(outside / "collins-dark.jpg")
     paths = [inside / "collins-dark.jpg", inside / "link.jpg", outside / "collins-dark.jpg"]
-    with worker(broker, tmp_path / "log", "--root", str(inside), "-c", "1", "--cpu") as started:
+    with worker(url, tmp_path / "log", "--root", str(inside), "-c", "1", "--cpu") as started:
         result = facededup.index(paths, store=store, queue=True)
         text = started.text()
     assert (result.ok, result.failed) == (1, 2)
