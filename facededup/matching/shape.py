@@ -7,6 +7,7 @@ one picture that looks like both. Clusters of more than `BRIDGES_UP_TO` faces ar
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,7 +19,10 @@ from facededup.types import Floats
 Doubles = NDArray[np.float64]
 Bools = NDArray[np.bool_]
 
-BRIDGES_UP_TO = 200
+BRIDGES_UP_TO = 5_000
+"""The graph of a cluster takes a byte for each couple of faces."""
+STACKED_UP_TO = 200
+"""Smaller clusters are looked at many at a time."""
 STACKED = 1 << 20
 """Coordinates and cosines of equally large clusters looked at together."""
 BLOCK = 2_048
@@ -62,16 +66,16 @@ def describe_clusters(
             first = offsets[alike]
             cosine = exact_cosine(vectors[place[first]], vectors[place[first + 1]])
             shapes.min_cosine[alike] = shapes.mean_cosine[alike] = cosine
-        elif 2 < size <= BRIDGES_UP_TO:
+        elif 2 < size <= STACKED_UP_TO:
             step = max(1, STACKED // (size * (size + vectors.shape[1])))
             for start in range(0, len(alike), step):
                 some = alike[start : start + step]
                 members = offsets[some][:, None] + np.arange(size)
                 _describe_alike(vectors[place[members].ravel()], some, members, cut, shapes)
-        elif size > BRIDGES_UP_TO:
+        elif size > STACKED_UP_TO:
             for number in alike.tolist():
                 members = place[offsets[number] : offsets[number + 1]]
-                _describe_large(vectors[members], number, offsets, shapes)
+                _describe_large(vectors[members], number, offsets, cut, shapes)
     return shapes
 
 
@@ -95,13 +99,14 @@ def _describe_alike(
     near[:, diagonal, diagonal] = False
     cosine[:, diagonal, diagonal] = 1.0
     shapes.min_cosine[numbers] = np.maximum(cosine.min(axis=(1, 2)), -1.0)
-    # Where everyone has half of the others for neighbours, no single face holds anything together.
     loose = near.sum(axis=2).min(axis=1) < size / 2
     for row in np.flatnonzero(loose).tolist() if size >= 5 else []:
-        shapes.bridge[members[row]] = bridges(near[row])
+        shapes.bridge[members[row]] = _bridges_of(near[row])
 
 
-def _describe_large(vectors: Floats, number: int, offsets: NDArray[np.int64], shapes: ClusterShapes) -> None:
+def _describe_large(
+    vectors: Floats, number: int, offsets: NDArray[np.int64], cut: float, shapes: ClusterShapes
+) -> None:
     size = len(vectors)
     unit = _normalised(vectors)
     total = unit.sum(axis=0)
@@ -109,14 +114,33 @@ def _describe_large(vectors: Floats, number: int, offsets: NDArray[np.int64], sh
     shapes.mean_cosine[number] = to_others.sum() / (size * (size - 1))
     shapes.medoid[number] = offsets[number] + to_others.argmax()
     lowest = 1.0
+    graph = size <= BRIDGES_UP_TO
+    near = np.zeros((size, size) if graph else (0, 0), np.bool_)
     for top in range(0, size, BLOCK):
         for left in range(top, size, BLOCK):
-            lowest = min(lowest, float((unit[top : top + BLOCK] @ unit[left : left + BLOCK].T).min()))
+            cosine = unit[top : top + BLOCK] @ unit[left : left + BLOCK].T
+            lowest = min(lowest, float(cosine.min()))
+            if graph:
+                near[top : top + BLOCK, left : left + BLOCK] = cosine >= cut
+                near[left : left + BLOCK, top : top + BLOCK] = (cosine >= cut).T
     shapes.min_cosine[number] = max(lowest, -1.0)
+    if graph:
+        np.fill_diagonal(near, val=False)
+        shapes.bridge[offsets[number] : offsets[number + 1]] = _bridges_of(near)
+
+
+def _bridges_of(near: Bools) -> Bools:
+    """As `bridges`; where everyone has half of the others for neighbours, no face holds anything together."""
+    tight = near.sum(axis=1).min() >= len(near) / 2
+    return np.zeros(len(near), np.bool_) if tight else bridges(near)
 
 
 def bridges(near: Bools) -> Bools:
     """Which vertices of a graph leave two or more parts of at least two vertices when taken out.
+
+    One depth-first walk tells it of all (Hopcroft and Tarjan, "Algorithm 447: efficient algorithms for graph
+    manipulation", Communications of the ACM 16, 1973): taking out a vertex cuts off those of its branches
+    from which no edge leads to before it.
 
     Args:
         near: bool (n, n), symmetric, False on the diagonal.
@@ -125,20 +149,44 @@ def bridges(near: Bools) -> Bools:
         bool (n,).
     """
     found = np.zeros(len(near), np.bool_)
-    for vertex in np.flatnonzero(near.sum(axis=1) >= 2).tolist():
-        left = np.ones(len(near), np.bool_)
-        left[vertex] = False
-        large = 0
-        while left.any() and large < 2:
-            part = np.zeros(len(near), np.bool_)
-            edge = np.array([left.argmax()])
-            while len(edge):
-                part[edge] = True
-                edge = np.flatnonzero(near[edge].any(axis=0) & left & ~part)
-            left &= ~part
-            large += int(part.sum() >= 2 and near[vertex, part].any())
-        found[vertex] = large >= 2
+    unseen = np.ones(len(near), np.bool_)
+    for root in range(len(near)):
+        if unseen[root]:
+            for vertex, parts in _parts(near, root, unseen):
+                found[vertex] = sum(part >= 2 for part in parts) >= 2
     return found
+
+
+def _parts(near: Bools, root: int, unseen: Bools) -> Iterator[tuple[int, list[int]]]:
+    """Each vertex of one component, and the sizes of what is left of the component without it."""
+    seen_at = np.full(len(near), len(near))
+    lowest: dict[int, int] = {}
+    below: dict[int, int] = {}
+    cut_off: dict[int, list[int]] = {}
+    path: list[int] = []
+    ahead: int | None = root
+    while ahead is not None or path:
+        if ahead is not None:
+            unseen[ahead] = False
+            seen_at[ahead] = len(lowest)
+            lowest[ahead], below[ahead], cut_off[ahead] = len(lowest), 1, []
+            path.append(ahead)
+        here = path[-1]
+        further = near[here] & unseen
+        if further.any():
+            ahead = int(further.argmax())
+            continue
+        ahead = None
+        path.pop()
+        if path:
+            parent = path[-1]
+            lowest[here] = min(lowest[here], int(seen_at[near[here]].min()))
+            lowest[parent] = min(lowest[parent], lowest[here])
+            below[parent] += below[here]
+            if lowest[here] >= seen_at[parent]:
+                cut_off[parent].append(below[here])
+    for vertex, parts in cut_off.items():
+        yield vertex, [*parts, below[root] - 1 - sum(parts)]
 
 
 def _normalised(vectors: Floats) -> Doubles:

@@ -22,7 +22,7 @@ def test_shapes_are_those_of_all_pairs(sizes, seed, largest):
     offsets = np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(shape, "STACKED", 100)
-        patch.setattr(shape, "BRIDGES_UP_TO", largest)
+        patch.setattr(shape, "STACKED_UP_TO", largest)
         patch.setattr(shape, "BLOCK", 2)
         shapes = describe_clusters(vectors, place, offsets, 0.5)
     for number, size in enumerate(sizes):
@@ -57,7 +57,10 @@ def test_bridges_are_the_faces_that_scipy_says_split_the_graph(count, density, s
     assert bridges(near).tolist() == expected
 
 
-def test_a_face_between_two_people_is_a_bridge_and_an_outlier_is_none():
+@pytest.mark.parametrize("stacked", [3, 200])
+def test_a_face_between_two_people_is_a_bridge_and_an_outlier_is_none(monkeypatch, stacked):
+    monkeypatch.setattr(shape, "STACKED_UP_TO", stacked)
+    monkeypatch.setattr(shape, "BLOCK", 2)
     one, other = np.eye(16)[0], np.eye(16)[1]
     between = one + other
     small = 0.02 * np.random.default_rng(0).standard_normal((7, 16))
@@ -76,3 +79,13 @@ def test_the_worst_cosine_is_not_below_minus_one():
         opposite = normalised(np.array([[np.cos(angle), np.sin(angle)]]) * [[1], [-1], [1]])
         shapes = describe_clusters(opposite, np.arange(3), np.array([0, 3]), -1.0)
         assert -1.0 <= shapes.min_cosine[0] < -1.0 + 1e-12
+
+
+def test_bridges_of_a_large_cluster_are_found_and_of_a_huge_one_not_looked_for(monkeypatch):
+    one, other = np.eye(16)[0], np.eye(16)[1]
+    people = np.repeat([one, one + other, other], [1_000, 1, 1_000], axis=0)
+    vectors = normalised(people + 0.02 * np.random.default_rng(0).standard_normal(people.shape))
+    shapes = describe_clusters(vectors, np.arange(2_001), np.array([0, 2_001]), 0.6)
+    assert np.flatnonzero(shapes.bridge).tolist() == [1_000]
+    monkeypatch.setattr(shape, "BRIDGES_UP_TO", 2_000)
+    assert not describe_clusters(vectors, np.arange(2_001), np.array([0, 2_001]), 0.6).bridge.any()
