@@ -108,7 +108,7 @@ def test_status_works_while_a_process_writes(store):
 
     from facededup.cli.app import app
 
-    process = start("committer.py", store.path, 0, 100_000)
+    process = start("committer.py", store.path, 0, 100_000, "fold")
     try:
         assert process.stdout.readline() == "open\n"
         seen = set()
