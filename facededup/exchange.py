@@ -251,6 +251,10 @@ def _length(block: Mapping[str, Array]) -> int:
 
 
 def _read(path: str) -> tuple[Columns, Fingerprint | None]:
+    if path.endswith(".csv"):
+        raise UsageError(
+            f"{path!r} is CSV, and import takes .npz or .parquet: `export --what faces` writes both"
+        )
     read = _read_parquet if path.endswith(".parquet") else _read_npz
     columns, said = read(path)
     try:

@@ -82,7 +82,8 @@ def compiled(group_by: str) -> re.Pattern[str]:
         return re.compile(group_by)
     except re.error as exc:
         raise UsageError(
-            f"--group-by takes `parent` or a regular expression, and {group_by!r} is none: {exc}"
+            f"--group-by takes `parent`, `column:NAME`, `none` or a regular expression, and {group_by!r} is "
+            f"none of them: {exc}"
         ) from exc
 
 

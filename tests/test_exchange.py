@@ -148,6 +148,9 @@ def test_what_does_not_fit_is_refused_in_a_sentence(filled, tmp_path):
         (tmp_path / name).write_text("nothing of the kind")
         with pytest.raises(UsageError, match="is not a"):
             import_faces(filled, str(tmp_path / name))
+    (tmp_path / "faces.csv").write_text("path\n")
+    with pytest.raises(UsageError, match=r"is CSV, and import takes \.npz or \.parquet"):
+        import_faces(filled, str(tmp_path / "faces.csv"))
     with pytest.raises(PathNotFoundError):
         import_faces(filled, str(tmp_path / "nowhere.npz"))
     assert pairs_of(filled.store) == before

@@ -428,5 +428,5 @@ def test_copies_in_two_groups_are_reported_and_in_one_are_not(store):
 def test_what_does_not_match_is_alone_and_no_expression_is_a_sentence(store):
     add_images(store, one_each(people(1, 3)))
     assert facededup.find(store=store, group_by="person-(.*)/").pairs_total == 3
-    with pytest.raises(UsageError, match="--group-by takes `parent` or a regular expression"):
+    with pytest.raises(UsageError, match="--group-by takes `parent`, `column:NAME`, `none` or a regular"):
         facededup.find(store=store, group_by="(")

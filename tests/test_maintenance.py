@@ -237,7 +237,7 @@ def test_a_copy_keeps_what_its_twin_had(store, filled):
     vector = filled["/made/up/p0.jpg"].tobytes()
     shell = run("forget", "/made/up/p0.jpg", "--store", store)
     assert shell.exit_code == 0
-    assert "removed: 1 images, 0 faces" in shell.output
+    assert "removed: 1 image, 0 faces" in shell.output
     assert "byte-identical copies" in shell.output
     assert vector in files_of(store)
     assert run("forget", "/made/up/copy", "--store", store).exit_code == 0

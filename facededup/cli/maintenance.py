@@ -9,7 +9,7 @@ import typer
 
 from facededup.cli.command import Command
 from facededup.cli.options import JsonOptions, Request, StoreOptions, takes
-from facededup.cli.text import shown, size
+from facededup.cli.text import counted, shown, size
 from facededup.errors import DamagedStoreError
 
 if TYPE_CHECKING:
@@ -154,8 +154,9 @@ def copy(
 
     result = api.copy_store(source, target, reset=reset, key_file=key_file, progress=request.progress)
     request.out.print(
-        f"copied: {result.images:,} images, {result.faces:,} faces, {result.pairs:,} pairs, "
-        f"{result.clusters:,} clusters, {result.decisions:,} decisions in {result.seconds:,.1f} s"
+        f"copied: {counted(result.images, 'image')}, {counted(result.faces, 'face')}, "
+        f"{counted(result.pairs, 'pair')}, {counted(result.clusters, 'cluster')}, "
+        f"{counted(result.decisions, 'decision')} in {result.seconds:,.1f} s"
     )
     request.out.print(f"compared: embeddings have the SHA-256 {result.embeddings_sha256} in both")
     if request.json_file is not None:
@@ -174,7 +175,7 @@ def _show_check(request: Request, result: VerifyResult) -> None:
 
 def _show_repair(request: Request, repair: Repair) -> None:
     out = request.out
-    out.print(f"repaired: {repair.images:,} images and {repair.faces:,} embeddings kept")
+    out.print(f"repaired: {counted(repair.images, 'image')} and {counted(repair.faces, 'embedding')} kept")
     out.print(f"  the damaged file is now {shown(repair.kept_as)}", soft_wrap=True)
     if repair.gaps:
         out.print("  committed batches are missing in the journal; the next index finds what was in them")
@@ -196,8 +197,9 @@ def _show_repair(request: Request, repair: Repair) -> None:
 def _show_forgotten(request: Request, result: ForgetResult) -> None:
     verb = "would be removed" if result.dry_run else "removed"
     request.out.print(
-        f"{verb}: {result.images:,} images, {result.faces:,} faces with their embeddings, "
-        f"{result.pairs:,} pairs, {result.clusters:,} clusters"
+        f"{verb}: {counted(result.images, 'image')}, {counted(result.faces, 'face')} with "
+        f"{'its embedding' if result.faces == 1 else 'their embeddings'}, "
+        f"{counted(result.pairs, 'pair')}, {counted(result.clusters, 'cluster')}"
     )
     if result.copies_left:
         request.notes.print(

@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from facededup.cli.text import shown, size
+from facededup.cli.text import counted, shown, size
 from facededup.faces.weights import missing_weights
 from facededup.metrics import Metrics
 from facededup.models.weights import model_status
@@ -68,14 +68,18 @@ def print_index(out: Console, result: IndexResult, *, verbose: bool = False) -> 
     summary.add_row("  faces", f"{result.faces:,} ({_maker(result.fingerprint)})")
     summary.add_row("time", _seconds(metrics))
     out.print(summary)
-    _print_problems(out, result, len(result.problems) if verbose else _PROBLEMS)
+    _print_problems(out, result, None if verbose else _PROBLEMS)
 
 
-def _print_problems(out: Console, result: IndexResult, most: int) -> None:
-    for path in result.manifest.unknown_paths[: most or None] if result.manifest else ():
+def _print_problems(out: Console, result: IndexResult, most: int | None) -> None:
+    looked_at = {path for path, _ in result.unreadable}
+    unknown = result.manifest.unknown_paths if result.manifest else ()
+    for path in [path for path in unknown if path not in looked_at][:most]:
         out.print(Text(f"in the manifest, and no image here: {shown(path)}"), soft_wrap=True)
-    for path, reason in result.unreadable:
+    for path, reason in result.unreadable[:most]:
         out.print(Text(f"not read: {shown(path)}: {shown(reason)}"), soft_wrap=True)
+    if most is not None and len(result.unreadable) > most:
+        out.print(Text(f"and {len(result.unreadable) - most:,} more not read; --verbose lists all"))
     problems = result.problems[:most]
     if not problems:
         return
@@ -93,16 +97,16 @@ def _print_problems(out: Console, result: IndexResult, most: int) -> None:
 def _manifest(counts: ManifestCounts) -> str:
     changed = f", {counts.changed:,} of the store's updated" if counts.changed else ""
     unknown = f", {counts.unknown:,} not among the images" if counts.unknown else ""
-    return f"{_count(counts.images, 'image')} named{changed}{unknown}"
+    return f"{counted(counts.images, 'image')} named{changed}{unknown}"
 
 
 def print_findings(out: Console, notes: Console, result: FindResult) -> None:
     """The summary, the largest clusters, and on `notes` what the user should know before trusting them."""
     out.print(
         Text(
-            f"{_count(result.faces, 'face')} compared at threshold {result.threshold:.4g} = cosine "
-            f"{result.cosine_cut:.4f}: {_count(result.pairs_total, 'pair')} in "
-            f"{_count(result.clusters_total, 'cluster')}{_expected(result)} "
+            f"{counted(result.faces, 'face')} compared at threshold {result.threshold:.4g} = cosine "
+            f"{result.cosine_cut:.4f}: {counted(result.pairs_total, 'pair')} in "
+            f"{counted(result.clusters_total, 'cluster')}{_expected(result)} "
             f"({_seconds(result.metrics.to_dict())})"
         ),
         soft_wrap=not out.is_terminal,
@@ -113,11 +117,11 @@ def print_findings(out: Console, notes: Console, result: FindResult) -> None:
     if not result.complete:
         _note(notes, _approximation(result.search))
     if result.suppressed.get("different"):
-        _note(notes, f"{_count(result.suppressed['different'], 'pair')} left out: decided to be different")
+        _note(notes, f"{counted(result.suppressed['different'], 'pair')} left out: decided to be different")
     if result.decisions.get("contradictions"):
         _note(
             notes,
-            f"{_count(result.decisions['contradictions'], '`same` decision')} left out of the clusters: a "
+            f"{counted(result.decisions['contradictions'], '`same` decision')} left out of the clusters: a "
             f"chain of them joins faces decided to be different, and that wins; see `decisions list`",
         )
     if len(result.pairs) < result.pairs_total:
@@ -242,9 +246,9 @@ def print_status(out: Console, status: StoreStatus) -> None:
     summary.add_row("store", f"{shown(status.store)} ({size(status.disk_bytes)})")
     summary.add_row("made by", _maker(status.fingerprint))
     summary.add_row("images", _image_counts(status.images))
-    summary.add_row("faces", f"{status.faces:,} ({_count(status.embeddings, 'embedding')})")
+    summary.add_row("faces", f"{status.faces:,} ({counted(status.embeddings, 'embedding')})")
     summary.add_row("last run", _last_run(status.last_run))
-    summary.add_row("findings", _last_findings(status.findings))
+    summary.add_row("findings", _last_findings(status))
     for name, value in status.place.items():
         summary.add_row(name, shown(value))
     out.print(summary)
@@ -356,10 +360,6 @@ def _face_name(path: str, face: int, folder: str) -> Text:
     return name.append(f" (face {face})", style="dim") if face else name
 
 
-def _count(amount: int, noun: str) -> str:
-    return f"{amount:,} {noun}{'' if amount == 1 else 's'}"
-
-
 def _amount(value: float) -> str:
     return f"{value:,.0f}" if value >= 10 else f"{value:.2g}"
 
@@ -422,14 +422,17 @@ def _last_run(run: Mapping[str, Any] | None) -> str:
         return "none"
     stopped = ", interrupted" if run["interrupted"] else ""
     return (
-        f"{run['finished']}: {_count(run['images'], 'image')} read, {_count(run['faces'], 'face')} embedded "
-        f"in {run['seconds']:,.1f} s{stopped}"
+        f"{run['finished']}: {counted(run['images'], 'image')} read, {counted(run['faces'], 'face')} "
+        f"embedded in {run['seconds']:,.1f} s{stopped}"
     )
 
 
-def _last_findings(findings: Mapping[str, Any] | None) -> str:
+def _last_findings(status: StoreStatus) -> str:
+    findings = status.findings
     if findings is None:
         return "none"
-    pairs = _count(findings["pairs"], "pair")
-    clusters = _count(findings["clusters"], "cluster")
+    pairs = counted(findings["pairs"], "pair")
+    if status.faces > status.embeddings:  # `find` lists those of the copies, too: another number
+        pairs += " without those of copies"
+    clusters = counted(findings["clusters"], "cluster")
     return f"{findings['created']}: {pairs}, {clusters} at threshold {findings['threshold']:g}"

@@ -26,3 +26,8 @@ def size(amount: int) -> str:
             return f"{value:.0f} bytes" if unit == "bytes" else f"{value:.1f} {unit}"
         value /= 1000
     return f"{value:.1f} TB"
+
+
+def counted(amount: int, noun: str) -> str:
+    """A number and its noun, e.g. `1 face` and `2,000 faces`."""
+    return f"{amount:,} {noun}{'' if amount == 1 else 's'}"

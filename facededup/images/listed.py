@@ -28,6 +28,9 @@ class ListedImages:
         for path in self._paths:
             try:
                 status = os.stat(path)
+            except FileNotFoundError:
+                self.unreadable.append((path, "no such file"))
+                continue
             except OSError as exc:
                 self.unreadable.append((path, explain(exc)))
                 continue

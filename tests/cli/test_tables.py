@@ -131,6 +131,15 @@ def test_verbose_lists_all_problems(indexed):
     assert "more;" not in stream.getvalue()
 
 
+def test_what_could_not_be_looked_at_is_listed_up_to_a_limit(indexed):
+    many = replace(indexed, problems=(), unreadable=tuple((f"/{n}.jpg", "no such file") for n in range(7)))
+    for verbose, listed in ((False, 5), (True, 7)):
+        stream = io.StringIO()
+        print_index(console(stream), many, verbose=verbose)
+        assert stream.getvalue().count("not read: ") == listed
+        assert ("and 2 more not read; --verbose lists all" in stream.getvalue()) is not verbose
+
+
 def test_nothing_found_is_said(indexed):
     stream = io.StringIO()
     nothing = replace(
@@ -156,6 +165,13 @@ def test_status(status, stream):
     assert "people.h5 (3.5 MB)" in text
     assert "12 images read, 11 faces embedded in 2.5 s, interrupted" in text
     assert "findings none" in text
+
+
+def test_pairs_in_the_store_are_not_mistaken_for_those_listed(status):
+    stream = io.StringIO()
+    found = {"created": "2026-11-22", "pairs": 1, "clusters": 2, "threshold": 0.4}
+    print_status(console(stream), replace(status, findings=found, faces=status.embeddings + 1))
+    assert "1 pair without those of copies, 2 clusters at threshold 0.4" in stream.getvalue()
 
 
 def test_models(stream):
