@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from facededup.copies import Copies
+from facededup.current import CurrentFindings
 from facededup.decisions import SAME, decide
 from facededup.groups import image_groups
 from facededup.images.phash import are_same_photo
@@ -64,7 +65,7 @@ class Listing:
         """
         self.images: ImageTable = snapshot.images
         self.faces: FaceTable = snapshot.faces
-        self.findings = findings
+        self.findings = CurrentFindings(findings, snapshot.faces.id)
         self.operating_cosine = operating_cosine
         self.copies = Copies(self.images, self.faces)
         order = sorted(range(len(self.images)), key=self.images.path.__getitem__)

@@ -24,6 +24,7 @@ LAYERS = (
     "results",
     "counting",
     "copies",
+    "current",
     "manifest",
     "groups",
     "matching",
