@@ -43,6 +43,9 @@ def main() -> None:
         figures |= measure_postgres(url, batches, options.rounds)
     with private_folder() as folder, running_redis(folder, "--appendonly", "yes") as url:
         figures |= measure_redis(url, batches, options.rounds)
+    with private_folder() as folder:
+        write(f"{folder}/s.h5", batches)
+        figures["hdf5_bytes_an_image"] = open_store(f"{folder}/s.h5").disk_bytes() / options.count
     report(figures, options.json)
 
 
@@ -115,6 +118,18 @@ def measure_postgres(url: str, batches: list[Batch], rounds: int) -> dict[str, A
             clock.start()
             read(store_url)
 
+        def bare_embeddings() -> None:
+            clock.start()
+            copy_out(connection, "COPY (SELECT id, embedding FROM store.faces) TO STDOUT (FORMAT binary)")
+
+        def our_embeddings() -> None:
+            with open_store(store_url).snapshot() as snapshot:
+                count = len(snapshot.faces)
+                clock.start()
+                for start in range(0, count, 65_536):
+                    snapshot.embeddings(start, min(start + 65_536, count))
+                clock.stop()
+
         clock = Clock()
         sides: dict[str, Callable[[], None]] = {
             "postgres_write_bare_s": bare_write,
@@ -122,12 +137,18 @@ def measure_postgres(url: str, batches: list[Batch], rounds: int) -> dict[str, A
             "postgres_write_s": our_write,
             "postgres_read_bare_s": bare_read,
             "postgres_read_s": our_read,
+            "postgres_embeddings_bare_s": bare_embeddings,
+            "postgres_embeddings_s": our_embeddings,
         }
         figures = clock.take_turns(sides, rounds)
+    count = sum(len(batch.images) for batch in batches)
+    figures["postgres_bytes_an_image"] = open_store(store_url).disk_bytes() / count
     figures["postgres_write_ratio"] = figures["postgres_write_s"] / figures["postgres_write_bare_s"]
     figures["postgres_write_ratio_indexed"] = (
         figures["postgres_write_s"] / figures["postgres_write_indexed_s"]
     )
+    ours, bare = figures["postgres_embeddings_s"], figures["postgres_embeddings_bare_s"]
+    figures["postgres_embeddings_ratio"] = ours / bare
     figures["postgres_read_ratio"] = figures["postgres_read_s"] / figures["postgres_read_bare_s"]
     return figures
 
@@ -185,6 +206,7 @@ def measure_redis(url: str, batches: list[Batch], rounds: int) -> dict[str, Any]
         "redis_read_s": our_read,
     }
     figures = clock.take_turns(sides, rounds)
+    figures["redis_bytes_an_image"] = open_store(url).disk_bytes() / len(rows)
     client.close()
     for what in ("write", "read"):
         figures[f"redis_{what}_ratio"] = figures[f"redis_{what}_s"] / figures[f"redis_{what}_bare_s"]
@@ -196,10 +218,15 @@ class Clock:
 
     def __init__(self) -> None:
         self._started = 0.0
+        self._ended: float | None = None
 
     def start(self) -> None:
         """What comes before was preparation."""
-        self._started = time.perf_counter()
+        self._started, self._ended = time.perf_counter(), None
+
+    def stop(self) -> None:
+        """What comes after is clearing up."""
+        self._ended = time.perf_counter()
 
     def take_turns(self, sides: dict[str, Callable[[], None]], rounds: int) -> dict[str, Any]:
         """Medians of all sides, in seconds."""
@@ -207,7 +234,7 @@ class Clock:
         for _ in range(rounds):
             for name, run in sides.items():
                 run()
-                seconds[name].append(time.perf_counter() - self._started)
+                seconds[name].append((self._ended or time.perf_counter()) - self._started)
         return {name: median(values) for name, values in seconds.items()}
 
 
