@@ -77,6 +77,11 @@ def test_no_byte_of_it_is_ever_written_in_the_clear(sealed, monkeypatch):
         writer.commit(Batch(images=(record,), contents=(item,)))
         writer.record({"forgotten": ["told"]})
         writer.append_decisions([decision])
+        log = writer.search_log(bytes(16))
+        log.begin({"state": item.embeddings})
+        log.append(pairs(7))
+        log.cover(1)
+        log.keep()
         findings = writer.write_findings()
         for number in range(2000):  # more than stays in memory
             findings.append(pairs(number))
@@ -98,10 +103,15 @@ def test_no_byte_of_it_is_ever_written_in_the_clear(sealed, monkeypatch):
         item.digest,
         item.embeddings[0].tobytes(),
         item.embeddings[0, 2:5].tobytes(),
+        pairs(7).cosine[:2].tobytes(),
         KEY.secret,
     )
     assert not [secret for secret in secrets if secret in raw]
     assert len(raw) > 2 * PIECE
+    with sealed.writer() as writer:
+        found = writer.search_log(bytes(16))
+        assert found.covered == 1
+        assert found.state["state"].tolist() == item.embeddings.tolist()
     with sealed.snapshot() as snapshot:  # the same words are there with the key
         assert snapshot.decisions()[0].who == "The Analyst"
         assert snapshot.images.reason[0] == "a telling reason"
