@@ -7,6 +7,7 @@ import os
 import shutil
 from pathlib import Path
 
+import hypothesis
 import pytest
 from servers import location, postgres_server, postgres_url, redis_server, redis_url, require_drivers  # noqa: F401
 
@@ -15,6 +16,12 @@ from facededup.metrics import Metrics
 from facededup.results import FindResult, ImageCounts, IndexResult, SearchResult, StoreStatus
 from facededup.store.base import Fingerprint
 from facededup.types import Box, Cluster, ClusterFace, Face, FaceRef, Match, Outcome, Pair, Unencoded
+
+# How long an example takes says how busy the machine is, not whether the code is right.
+hypothesis.settings.register_profile(
+    "patient", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
+)
+hypothesis.settings.load_profile("patient")
 
 ODD_NAMES = (
     "/photos/plain.jpg",

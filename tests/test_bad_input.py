@@ -219,7 +219,7 @@ def test_settings_that_make_no_sense(tmp_path):
         (["find", "--threshold", "2"], "threshold"),
         (["find", "--config", tmp_path / "bad.toml"], "treshold"),
         (["find", "--config", tmp_path / "none.toml"], "none.toml"),
-        (["find", "--store", "postgresql://localhost/x"], "HDF5"),
+        (["find", "--store", "postgresql://localhost:port/x"], "port"),
         (["index", tmp_path, "--engine", "magic"], "magic"),
     ):
         code, sentence = refusal(

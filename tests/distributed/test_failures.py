@@ -120,7 +120,7 @@ def test_ctrl_c_leaves_a_job_to_be_taken_up(own, pictures, store, expected, tmp_
     assert_same(table(store), expected)
 
 
-@pytest.mark.parametrize("kept", [True, False])
+@pytest.mark.parametrize("kept", [True, pytest.param(False, marks=pytest.mark.slow)])
 def test_a_server_restarted_in_mid_job(own, pictures, expected, tmp_path, kept):
     store = str(tmp_path / "faces.h5")
     with worker(own.url, tmp_path / "log", "-c", "1", "--cpu"):
