@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import math
-import tomllib
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
@@ -16,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from facededup.errors import PathNotFoundError, SettingMismatchError, UsageError
+from facededup.errors import SettingMismatchError, UsageError
 from facededup.models.catalog import describe_model
 from facededup.models.curves import CurvePoints, measured_curves
 from facededup.models.scores import (
@@ -26,7 +25,7 @@ from facededup.models.scores import (
     similarity,
     true_match_rate,
 )
-from facededup.settings import Settings
+from facededup.settings import Settings, read_toml
 from facededup.store.base import Fingerprint, Snapshot
 
 SCHEMA = "facededup/calibration/1"
@@ -121,16 +120,7 @@ def read_calibration(path: str, fingerprint: Fingerprint) -> Calibration:
         UsageError: It is no calibration.
         SettingMismatchError: It was made for other embeddings.
     """
-    try:
-        with open(path, "rb") as file:
-            table = tomllib.load(file)
-    except FileNotFoundError as exc:
-        raise PathNotFoundError(f"there is no calibration {path!r}") from exc
-    except OSError as exc:
-        raise UsageError(f"the calibration {path!r} cannot be read: {exc.strerror}") from exc
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as exc:
-        raise UsageError(f"the calibration {path!r} is not TOML: {exc}") from exc
-    return _parsed(table, fingerprint, f"the calibration {path!r}")
+    return _parsed(read_toml(path, "calibration"), fingerprint, f"the calibration {path!r}")
 
 
 def calibration_text(calibration: Calibration, fingerprint: Fingerprint) -> str:

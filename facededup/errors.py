@@ -99,3 +99,8 @@ class InterruptedRunError(FacededupError):
     """Stopped by the user; the work so far is kept."""
 
     exit_code = 130
+
+
+def first_line(error: BaseException) -> str:
+    """What another package's error says in its first line; its kind where it says nothing."""
+    return next(iter(str(error).strip().splitlines()), type(error).__name__).rstrip()

@@ -22,7 +22,7 @@ from facededup.decisions import decide
 from facededup.errors import StoreNotFoundError, TooManyPairsError, UsageError
 from facededup.gpu_usage import gpus_watched
 from facededup.groups import chosen_grouping, image_groups
-from facededup.listing import CHUNK, Listing
+from facededup.listing import Listing
 from facededup.matching import gpu
 from facededup.matching.clusters import average_linkage
 from facededup.matching.constraints import join, separate
@@ -40,6 +40,7 @@ from facededup.recipe import choose_fingerprint
 from facededup.results import FindResult
 from facededup.settings import Settings
 from facededup.store.base import ClusterTable, Findings, FindingsWriter, PairBlock, Snapshot, Writer
+from facededup.store.living import living_pairs
 from facededup.store.opener import open_store
 from facededup.types import Floats
 
@@ -265,9 +266,8 @@ class _Search:
         """Takes over the pairs of faces still there."""
         ids = self.snapshot.faces.id
         self.unfit_pairs = int(before.meta.get("unfit_pairs", 0))
-        for start in range(0, before.pair_count, CHUNK):
-            block = before.pairs(start, start + CHUNK)
-            kept = (block.cosine >= self.cut) & np.isin(block.a, ids) & np.isin(block.b, ids)
+        for block in living_pairs(before, ids):
+            kept = block.cosine >= self.cut
             kept[kept] = self._fit(np.searchsorted(ids, block.a[kept]), np.searchsorted(ids, block.b[kept]))
             with self.metrics.timed("store"):
                 findings.append(

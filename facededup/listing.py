@@ -21,11 +21,17 @@ from facededup.groups import image_groups
 from facededup.images.phash import are_same_photo
 from facededup.manifest import decode_tags
 from facededup.models.scores import similarity
-from facededup.store.base import ClusterTable, FaceTable, Findings, ImageTable, PairBlock, Snapshot
+from facededup.store.base import (
+    PAIRS_AT_ONCE,
+    ClusterTable,
+    FaceTable,
+    Findings,
+    ImageTable,
+    PairBlock,
+    Snapshot,
+    pair_blocks,
+)
 from facededup.types import Box, Cluster, ClusterFace, FaceRef, Outcome, Pair, Unencoded
-
-CHUNK = 1 << 20
-"""Stored pairs looked at at a time."""
 
 T = TypeVar("T")
 Rows = NDArray[np.int64]
@@ -108,8 +114,7 @@ class Listing:
         """Number of pairs, copies' included; how many more are decided to be different; or in a group."""
         listed = self.copies.listed_count
         total = self.copies.twin_pair_count
-        for start in range(0, self.findings.pair_count, CHUNK):
-            block = self.findings.pairs(start, start + CHUNK)
+        for block in pair_blocks(self.findings):
             total += int((listed[self._image(block.a)] * listed[self._image(block.b)]).sum())
         different = sum(len(columns[0]) for columns in self._different_pairs())
         if self.group is None:
@@ -120,8 +125,7 @@ class Listing:
     def all_pairs(self) -> Iterator[PairColumns]:
         """All pairs to be listed, those of copies included, in blocks and no order."""
         yield from self._twin_columns()
-        for start in range(0, self.findings.pair_count, CHUNK):
-            block = self.findings.pairs(start, start + CHUNK)
+        for block in pair_blocks(self.findings):
             kept = ~self._are_different(block)
             yield from self._expand(block.a[kept], block.b[kept], block.cosine[kept], block.new[kept])
 
@@ -141,8 +145,7 @@ class Listing:
 
     def _different_pairs(self) -> Iterator[PairColumns]:
         if len(self.decided.apart):
-            for start in range(0, self.findings.pair_count, CHUNK):
-                block = self.findings.pairs(start, start + CHUNK)
+            for block in pair_blocks(self.findings):
                 gone = self._are_different(block)
                 yield from self._expand(block.a[gone], block.b[gone], block.cosine[gone], block.new[gone])
 
@@ -166,7 +169,7 @@ class Listing:
         for columns in self.all_pairs():
             kept.append(columns)
             count += len(columns[0])
-            if count > 4 * max(limit, CHUNK):
+            if count > 4 * max(limit, PAIRS_AT_ONCE):
                 kept = [_weakest(kept, limit)]
                 count = len(kept[0][0])
         weakest = PairList(self, [_weakest(kept, limit)] if count > limit else kept, 0)
@@ -196,12 +199,11 @@ class Listing:
         kept: list[tuple[NDArray[np.generic], ...]] = []
         floor = -np.inf
         count = 0
-        for start in range(0, self.findings.pair_count, CHUNK):
-            block = self.findings.pairs(start, start + CHUNK)
+        for block in pair_blocks(self.findings):
             choice = (block.cosine >= floor) & self._across(block) & ~self._are_different(block)
             kept.append(tuple(column[choice] for column in (block.a, block.b, block.cosine, block.new)))
             count += int(choice.sum())
-            if limit and count > 4 * max(limit, CHUNK):
+            if limit and count > 4 * max(limit, PAIRS_AT_ONCE):
                 kept, floor, count = _trimmed(kept, limit)
         if limit and count > limit:
             kept, _, _ = _trimmed(kept, limit)

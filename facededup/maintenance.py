@@ -17,14 +17,13 @@ from facededup.images.read import file_stat
 from facededup.images.walk import find_mount
 from facededup.results import ForgetResult, MoveResult, PackResult, VerifyResult
 from facededup.settings import Settings
-from facededup.store.base import Batch, ImageRecord, ImageTable, Snapshot, Store
+from facededup.store.base import Batch, ImageRecord, ImageTable, Snapshot, Store, pair_blocks
 from facededup.store.crypto import load_key
 from facededup.store.opener import open_store
 from facededup.types import FileStat
 
 _SECONDS_A_DAY = 86_400
 _BATCH_IMAGES = 1 << 16
-_PAIRS = 1 << 20
 
 
 def verify_store(settings: Settings, *, repair: bool) -> VerifyResult:
@@ -280,8 +279,7 @@ def _count(snapshot: Snapshot, chosen: NDArray[np.int64], store: Store, *, dry_r
     pairs = clusters = 0
     findings = snapshot.findings()
     if findings is not None and len(gone):
-        for start in range(0, findings.pair_count, _PAIRS):
-            block = findings.pairs(start, start + _PAIRS)
+        for block in pair_blocks(findings):
             pairs += int((np.isin(block.a, gone) | np.isin(block.b, gone)).sum())
         table = findings.clusters
         named = np.repeat(np.arange(len(table)), np.diff(table.offsets))[np.isin(table.members, gone)]

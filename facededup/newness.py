@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from facededup.listing import CHUNK
 from facededup.store.base import Findings
+from facededup.store.living import living_pairs
 
 Rows = NDArray[np.int64]
 
@@ -47,10 +47,9 @@ class PairsBefore:
 
     def _read(self, before: Findings) -> Rows:
         """Sorted keys; faces now gone are left out."""
-        ids, keys = self._ids, [np.empty(0, np.int64)]
-        for start in range(0, before.pair_count, CHUNK):
-            block = before.pairs(start, start + CHUNK)
-            alive = np.isin(block.a, ids) & np.isin(block.b, ids)
-            a, b = np.searchsorted(ids, block.a[alive]), np.searchsorted(ids, block.b[alive])
-            keys.append(a * len(ids) + b)
-        return np.sort(np.concatenate(keys))
+        ids = self._ids
+        keys = (
+            np.searchsorted(ids, block.a) * len(ids) + np.searchsorted(ids, block.b)
+            for block in living_pairs(before, ids)
+        )
+        return np.sort(np.concatenate([np.empty(0, np.int64), *keys]))

@@ -207,18 +207,31 @@ def _refuse_two_cuts(layer: Mapping[str, Any]) -> None:
         raise UsageError(f"{' and '.join(given)} exclude each other: leave {given[-1]} out, or the others")
 
 
-def _from_file(path: str) -> dict[str, Any]:
+def read_toml(path: str, what: str) -> dict[str, Any]:
+    """A TOML file as plain values.
+
+    Args:
+        path: Of the file.
+        what: It is, for the sentence that says what is wrong.
+
+    Raises:
+        PathNotFoundError: It is not there.
+        UsageError: It cannot be read, or is not TOML.
+    """
     try:
         with open(path, "rb") as file:
-            table = tomllib.load(file)
+            return tomllib.load(file)
     except FileNotFoundError as exc:
-        raise PathNotFoundError(f"there is no configuration file {path!r}") from exc
+        raise PathNotFoundError(f"there is no {what} {path!r}") from exc
     except OSError as exc:
-        raise UsageError(f"the configuration file {path!r} cannot be read: {exc.strerror}") from exc
+        raise UsageError(f"the {what} {path!r} cannot be read: {exc.strerror}") from exc
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as exc:
-        raise UsageError(f"the configuration file {path!r} is not TOML: {exc}") from exc
+        raise UsageError(f"the {what} {path!r} is not TOML: {exc}") from exc
+
+
+def _from_file(path: str) -> dict[str, Any]:
     values = {}
-    for key, value in table.items():
+    for key, value in read_toml(path, "configuration file").items():
         name = key.replace("-", "_")
         if name not in _NAMES:
             raise UsageError(f"the configuration file {path!r} has an unknown key {key!r}")

@@ -11,6 +11,7 @@ import facededup
 
 LAYERS = (
     "errors",
+    "environment",
     "types",
     "settings",
     "metrics",

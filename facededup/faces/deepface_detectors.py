@@ -7,17 +7,17 @@ downloaded.
 
 from __future__ import annotations
 
-import contextlib
 import importlib
 import importlib.util
 import multiprocessing
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
-from facededup.errors import FacededupError, JobError, NoGpuError, PackageMissingError
+from facededup.environment import environment
+from facededup.errors import FacededupError, JobError, NoGpuError, PackageMissingError, first_line
 from facededup.faces.hog import load_hog
 from facededup.faces.view import View
 from facededup.faces.weights import check_weights_files
@@ -115,7 +115,7 @@ def _open_client(detector: DetectorDescription, gpu: int | None) -> Any:
         # The GPU belongs to the process that embeds.
         os.environ["CUDA_VISIBLE_DEVICES"] = "-1"
     try:
-        with _environment():
+        with environment(_ENVIRONMENT):
             own = _OPENERS.get(detector.name)
             if detector.name == "retinaface":
                 return _open_retinaface(on_gpu=gpu is not None)
@@ -123,7 +123,7 @@ def _open_client(detector: DetectorDescription, gpu: int | None) -> Any:
     except FacededupError:
         raise
     except Exception as exc:  # DeepFace's errors and those of the frameworks share no base class
-        reason = next(iter(str(exc).splitlines()), type(exc).__name__)
+        reason = first_line(exc)
         raise JobError(f"DeepFace could not open the detector {detector.name}: {reason}") from exc
 
 
@@ -227,20 +227,6 @@ _OPENERS: dict[str, Callable[[], Any]] = {
     "dlib": _open_dlib,
     "opencv": _open_opencv,
 }
-
-
-@contextlib.contextmanager
-def _environment() -> Iterator[None]:
-    before = {name: os.environ.get(name) for name in _ENVIRONMENT}
-    os.environ.update(_ENVIRONMENT)
-    try:
-        yield
-    finally:
-        for name, value in before.items():
-            if value is None:
-                del os.environ[name]
-            else:
-                os.environ[name] = value
 
 
 def _face(view: View, region: Any, left: int, top: int) -> Face:

@@ -15,7 +15,7 @@ from functools import partial
 import numpy as np
 from numpy.typing import NDArray
 
-from facededup.errors import JobError
+from facededup.errors import JobError, first_line
 from facededup.matching.parallel import in_parallel, read_ahead
 from facededup.matching.selfjoin import (
     BlockPair,
@@ -123,7 +123,7 @@ def find_candidates(
     try:
         yield from search.candidates(queries, base, cut, diagonal=diagonal)
     except (RuntimeError, MemoryError) as exc:  # FAISS, PyTorch and CuPy raise kinds of RuntimeError
-        reason = next(iter(str(exc).splitlines()), type(exc).__name__)
+        reason = first_line(exc)
         raise JobError(
             f"the search on {search.device} failed; the findings before are kept: run it again, with --cpu if"
             f" it fails again ({reason})"

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Protocol
 
-from facededup.errors import DeviceMemoryError, FacededupError, JobError, NoGpuError
+from facededup.errors import DeviceMemoryError, FacededupError, JobError, NoGpuError, first_line
 from facededup.models.catalog import ModelDescription
 from facededup.types import Floats, Pixels
 
@@ -89,7 +89,7 @@ def open_failures(library: str, model: ModelDescription) -> Iterator[None]:
     except Exception as exc:  # the frameworks' errors share no public base class
         raise JobError(
             f"{library} could not open the model {model.name}, check its weights with `facededup doctor`:"
-            f" {_first_line(exc)}"
+            f" {first_line(exc)}"
         ) from exc
 
 
@@ -102,11 +102,11 @@ def run_failures(library: str, count: int) -> Iterator[None]:
         if _is_out_of_memory(exc):
             raise DeviceMemoryError(
                 f"{library} has no memory for a batch of {count} faces: free some of it, or raise"
-                f" --gpu-memory-limit if it was given ({_first_line(exc)})"
+                f" --gpu-memory-limit if it was given ({first_line(exc)})"
             ) from exc
         raise JobError(
             f"{library} failed on a batch of {count} faces; what is stored is kept: run the same command"
-            f" again, with --cpu if a GPU fails again ({_first_line(exc)})"
+            f" again, with --cpu if a GPU fails again ({first_line(exc)})"
         ) from exc
 
 
@@ -120,7 +120,3 @@ def _is_out_of_memory(exc: Exception) -> bool:
 
 _MEMORY_ERRORS = ("OutOfMemoryError", "ResourceExhaustedError")  # PyTorch's and TensorFlow's
 _MEMORY_WORDS = ("out of memory", "allocate memory", "not enough memory", "alloc_failed")
-
-
-def _first_line(exc: Exception) -> str:
-    return next(iter(str(exc).splitlines()), type(exc).__name__)

@@ -13,7 +13,7 @@ import urllib.request
 import zipfile
 from collections.abc import Iterator, Sequence
 
-from facededup.errors import JobError, PathNotFoundError, UsageError
+from facededup.errors import JobError, PathNotFoundError, UsageError, first_line
 from facededup.models.catalog import DETECTORS, MODELS, describe_model
 from facededup.models.weights import (
     PACKAGED_FILES,
@@ -278,7 +278,7 @@ def _reason(exc: Exception) -> str:
         exc = exc.reason
     if isinstance(exc, OSError) and exc.strerror:
         return exc.strerror
-    return next(iter(str(exc).splitlines()), type(exc).__name__)
+    return first_line(exc)
 
 
 @contextlib.contextmanager

@@ -119,6 +119,11 @@ class Batch:
     moved: tuple[tuple[bytes, bytes], ...] = ()
     removed: tuple[bytes, ...] = ()
 
+    @property
+    def is_empty(self) -> bool:
+        """Whether it changes nothing."""
+        return not (self.images or self.contents or self.moved or self.removed)
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ImageTable:
@@ -325,6 +330,15 @@ class Findings(Protocol):
     @property
     def clusters(self) -> ClusterTable:
         """All clusters."""
+
+
+PAIRS_AT_ONCE = 1 << 20
+
+
+def pair_blocks(findings: Findings) -> Iterator[PairBlock]:
+    """All pairs of some findings, `PAIRS_AT_ONCE` at a time."""
+    for start in range(0, findings.pair_count, PAIRS_AT_ONCE):
+        yield findings.pairs(start, min(start + PAIRS_AT_ONCE, findings.pair_count))
 
 
 class Snapshot(Protocol):

@@ -23,6 +23,7 @@ from facededup.store.basefile import (
 from facededup.store.crypto import StoreKey
 from facededup.store.files import NewFile, writing
 from facededup.store.living import living_clusters, living_pairs
+from facededup.store.pairbuffer import PairBuffer
 from facededup.store.sealed import new_target
 from facededup.types import Array
 
@@ -119,14 +120,12 @@ class Hdf5FindingsWriter:
         self._next_face_id = next_face_id
         self._columns: dict[str, h5py.Dataset] = {}
         self._stored = 0
-        self._buffer: list[PairBlock] = []
-        self._buffered = 0
+        self._buffer = PairBuffer()
 
     def append(self, block: PairBlock) -> None:
         """See `base.FindingsWriter`."""
-        self._buffer.append(block)
-        self._buffered += len(block)
-        if self._buffered >= _BUFFER_PAIRS:
+        self._buffer.add(block)
+        if len(self._buffer) >= _BUFFER_PAIRS:
             self._spill()
 
     def chunks(self) -> Iterator[PairBlock]:
@@ -153,16 +152,17 @@ class Hdf5FindingsWriter:
     def _create_columns(self) -> None:
         """As late as can be: how many pairs are there says how large a chunk is worth its room."""
         if not self._columns:
-            self._columns = _create_columns(self._file, self._next_face_id, self._buffered)
+            self._columns = _create_columns(self._file, self._next_face_id, len(self._buffer))
 
     def _spill(self) -> None:
-        if not self._buffered:
+        if not len(self._buffer):
             return
         with self._target.filling(self._path):
             self._create_columns()
+            block = self._buffer.take()
             for name, column in self._columns.items():
-                _extend(column, np.concatenate([getattr(block, name) for block in self._buffer]))
-        self._stored, self._buffered, self._buffer = self._stored + self._buffered, 0, []
+                _extend(column, getattr(block, name))
+        self._stored += len(block)
 
 
 def copy_living(findings: Hdf5Findings, file: h5py.File, ids: NDArray[np.int64]) -> None:

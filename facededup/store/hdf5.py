@@ -18,15 +18,13 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from functools import cached_property
 from glob import escape, glob
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 import h5py
 import numpy as np
 
 from facededup.errors import (
     DamagedStoreError,
-    FacededupError,
     JobError,
     NewerFormatError,
     SettingMismatchError,
@@ -35,6 +33,7 @@ from facededup.errors import (
 )
 from facededup.store.base import Batch, FaceTable, Fingerprint, ImageTable, Repair, refuse_unfinished
 from facededup.store.basefile import BLOCK, BaseFile, Header, new_file, refuse_unreadable, write_base
+from facededup.store.closing import Closing, ClosingWriter
 from facededup.store.crypto import Key, StoreKey
 from facededup.store.decisions import decision_columns, pack_forgotten
 from facededup.store.files import NewFile, flush_folder, remove, writing
@@ -69,7 +68,7 @@ _HUGE_JOURNAL = 1 << 30
 """Bytes at which a journal is folded in the midst of a run."""
 
 
-class Hdf5Snapshot:
+class Hdf5Snapshot(Closing):
     """See `base.Snapshot`. It holds the files it was opened on, so that a writer never disturbs it.
 
     Args:
@@ -187,20 +186,12 @@ class Hdf5Snapshot:
         if self.journal is not None:
             self.journal.close()
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
-
     @cached_property
     def _replay(self) -> Replay | None:
         return Replay(self._base, self.journal, self._batches) if self.journal and self._batches else None
 
 
-class Hdf5Writer:
+class Hdf5Writer(ClosingWriter):
     """See `base.Writer`. Made by `Hdf5Store.writer`, which documents the arguments and errors."""
 
     def __init__(
@@ -248,7 +239,7 @@ class Hdf5Writer:
             StoreWriteError: The batch could not be written; all batches before are safe.
             ValueError: The batch breaks a rule of `Batch`.
         """
-        if not (batch.images or batch.contents or batch.moved or batch.removed):
+        if batch.is_empty:
             return
         arrays = batch_arrays(batch, self._snapshot.fingerprint.dimension)
         self._journal.append(BATCH, pack_arrays(arrays))
@@ -337,19 +328,6 @@ class Hdf5Writer:
             self._journal.close()
             self._snapshot.close()
             self._lock.release()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        try:
-            self.close()
-        except FacededupError:
-            # The journal holds all that was committed; what went wrong first matters more.
-            if error is None:
-                raise
 
     def _remove_leftovers(self) -> None:
         with writing(self._path):

@@ -7,10 +7,9 @@ from collections.abc import Callable, Iterator
 import numpy as np
 
 from facededup.errors import DamagedStoreError
-from facededup.store.base import Snapshot
+from facededup.store.base import Snapshot, pair_blocks
 from facededup.types import Outcome
 
-_PAIRS = 1 << 20
 _ROWS = 4096
 _NORM_TOLERANCE = 1e-3
 
@@ -83,8 +82,7 @@ def _findings(snapshot: Snapshot) -> Iterator[str]:
     findings = snapshot.findings()
     if findings is None:
         return
-    for start in range(0, findings.pair_count, _PAIRS):
-        block = findings.pairs(start, min(start + _PAIRS, findings.pair_count))
+    for block in pair_blocks(findings):
         if not (np.all(block.a >= 0) and np.all(block.a < block.b)):
             yield "findings: a pair is not in order"
             break

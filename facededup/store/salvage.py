@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from facededup.errors import DamagedStoreError
-from facededup.store.base import DIGEST_BYTES, FaceTable, ImageTable, Repair
+from facededup.store.base import DIGEST_BYTES, FaceTable, ImageTable, Repair, pair_blocks
 from facededup.store.basefile import (
     BLOCK,
     Header,
@@ -57,7 +57,6 @@ _REPLACEABLE = frozenset(IMAGE_COLUMNS) - {"id", "digest", "outcome", "retry"}
 """Columns that may be lost: the next run looks at the file again, and its embedding stays."""
 _ADDED = frozenset(name.partition("/")[2] for name in ADDED_COLUMNS)
 """Columns that may be missing, and whose loss asks for nothing."""
-_PAIRS = 1 << 20
 
 
 def repair(path: str, key: Key | None = None) -> Repair:
@@ -350,8 +349,8 @@ def _rewrite(path: str, base: SalvagedFile, journal: RescuedJournal | None) -> R
 def _are_findings_sound(base: SalvagedFile) -> bool:
     try:
         findings = Hdf5Findings(base.path, base.file["findings"])
-        for start in range(0, findings.pair_count, _PAIRS):
-            findings.pairs(start, start + _PAIRS)
+        for _ in pair_blocks(findings):
+            pass
         return len(findings.clusters) >= 0
     except Exception:  # h5py raises nearly anything on a damaged file
         return False

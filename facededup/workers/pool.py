@@ -30,6 +30,7 @@ from multiprocessing.context import ForkServerContext, SpawnContext
 from multiprocessing.process import BaseProcess
 from typing import Any, Generic, Self, TypeVar
 
+from facededup.environment import environment
 from facededup.errors import FacededupError, JobError
 
 A = TypeVar("A")
@@ -347,17 +348,11 @@ def warm_up(*modules: str) -> None:
 
     multiprocessing.get_context("forkserver").set_forkserver_preload(list(modules))
     resource_tracker.ensure_running()  # see _hold_back_interrupts
-    before = {name: os.environ.get(name) for name in _ONE_THREAD}
     mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
-        os.environ.update(dict.fromkeys(_ONE_THREAD, "1"))
-        forkserver.ensure_running()
+        with environment(dict.fromkeys(_ONE_THREAD, "1")):
+            forkserver.ensure_running()
     finally:
-        for name, value in before.items():
-            if value is None:
-                del os.environ[name]
-            else:
-                os.environ[name] = value
         signal.pthread_sigmask(signal.SIG_SETMASK, mask)
 
 

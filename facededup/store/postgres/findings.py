@@ -15,6 +15,7 @@ import numpy as np
 from psycopg import sql
 
 from facededup.store.base import ClusterTable, PairBlock
+from facededup.store.pairbuffer import PairBuffer
 from facededup.store.postgres import schema
 from facededup.store.postgres.copyformat import Layout
 from facededup.store.postgres.server import Address, connect, speaking
@@ -98,15 +99,13 @@ class PostgresFindingsWriter:
         with self._writing():
             self._connection.execute("BEGIN ISOLATION LEVEL READ COMMITTED")
             self._run = int(self._connection.execute("SELECT nextval('runs')").fetchone()[0])
-        self._buffer: list[PairBlock] = []
-        self._buffered = 0
+        self._buffer = PairBuffer()
         self._stored = 0
 
     def append(self, block: PairBlock) -> None:
         """See `base.FindingsWriter`."""
-        self._buffer.append(block)
-        self._buffered += len(block)
-        if self._buffered >= _BUFFER_PAIRS:
+        self._buffer.add(block)
+        if len(self._buffer) >= _BUFFER_PAIRS:
             self._spill()
 
     def chunks(self) -> Iterator[PairBlock]:
@@ -163,15 +162,13 @@ class PostgresFindingsWriter:
         self._connection.close()
 
     def _spill(self) -> None:
-        if not self._buffered:
+        if not len(self._buffer):
             return
-        columns = {
-            name: np.concatenate([getattr(block, name) for block in self._buffer])
-            for name in ("a", "b", "cosine", "new")
-        }
-        position = self._stored + np.arange(self._buffered)
-        self._write("pairs", schema.PAIRS, self._buffered, position=position, **columns)
-        self._stored, self._buffered, self._buffer = self._stored + self._buffered, 0, []
+        block = self._buffer.take()
+        columns = {"a": block.a, "b": block.b, "cosine": block.cosine, "new": block.new}
+        position = self._stored + np.arange(len(block))
+        self._write("pairs", schema.PAIRS, len(block), position=position, **columns)
+        self._stored += len(block)
 
     def _write(self, table: str, layout: Layout, count: int, **columns: Any) -> None:
         data = layout.pack({"run": np.array(self._run), **columns}, {}, count)

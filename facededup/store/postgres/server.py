@@ -13,7 +13,14 @@ from urllib.parse import parse_qsl, quote, urlencode
 import psycopg
 from psycopg import conninfo, sql
 
-from facededup.errors import DamagedStoreError, FacededupError, JobError, StoreWriteError, UsageError
+from facededup.errors import (
+    DamagedStoreError,
+    FacededupError,
+    JobError,
+    StoreWriteError,
+    UsageError,
+    first_line,
+)
 
 DEFAULT_SCHEMA = "facededup"
 _SECRETS = ("password", "sslpassword")
@@ -92,7 +99,7 @@ def connect(address: Address) -> psycopg.Connection:
         )
     except psycopg.OperationalError as exc:
         raise JobError(
-            f"the server of the store {address.location!r} cannot be reached: {_first_line(exc)}; "
+            f"the server of the store {address.location!r} cannot be reached: {first_line(exc)}; "
             "start it, or correct --store"
         ) from exc
     with speaking(address):
@@ -136,10 +143,10 @@ def speaking(address: Address, *, writing: bool = False) -> Iterator[None]:
         raise damaged(address) from exc
     except psycopg.errors.InsufficientPrivilege as exc:
         raise kind(
-            f"the store {address.location!r} cannot be {verb}: {_first_line(exc)}; ask its owner for it"
+            f"the store {address.location!r} cannot be {verb}: {first_line(exc)}; ask its owner for it"
         ) from exc
     except psycopg.Error as exc:
-        raise kind(f"the store {address.location!r} cannot be {verb}: {_first_line(exc)}{comfort}") from exc
+        raise kind(f"the store {address.location!r} cannot be {verb}: {first_line(exc)}{comfort}") from exc
 
 
 def damaged(address: Address) -> DamagedStoreError:
@@ -148,7 +155,3 @@ def damaged(address: Address) -> DamagedStoreError:
         f"the schema {address.schema!r} of {address.location!r} is damaged, or is no store of facededup; "
         "restore it from the server's backup, or choose another by ?schema=NAME"
     )
-
-
-def _first_line(exc: BaseException) -> str:
-    return str(exc).strip().partition("\n")[0].strip() or type(exc).__name__

@@ -5,14 +5,14 @@ from __future__ import annotations
 import threading
 from collections.abc import Mapping, Sequence
 from functools import cached_property
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from psycopg import sql
 
 from facededup.store.base import DIGEST_BYTES, FaceTable, Fingerprint, ImageTable, Neighbours
+from facededup.store.closing import Closing
 from facededup.store.decisions import read_decisions
 from facededup.store.postgres import schema
 from facededup.store.postgres.copyformat import Layout
@@ -25,7 +25,7 @@ _CANDIDATES = 100
 """Neighbours that the index is asked for at least: what it takes for a recall near 1."""
 
 
-class PostgresSnapshot:
+class PostgresSnapshot(Closing):
     """See `base.Snapshot`.
 
     Raises:
@@ -168,14 +168,6 @@ class PostgresSnapshot:
     def close(self) -> None:
         """Ends the transaction and the connection; tables that were read stay."""
         self._connection.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
     def _read(self, layout: Layout, statement: str) -> tuple[dict[str, Array], dict[str, list[bytes]]]:
         """The columns of a layout, put into the place of {} in a statement."""

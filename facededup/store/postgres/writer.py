@@ -13,14 +13,14 @@ import json
 import time
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 import psycopg
 
-from facededup.errors import FacededupError, StoreLockedError
+from facededup.errors import StoreLockedError
 from facededup.store.base import DIGEST_BYTES, Batch, Fingerprint
+from facededup.store.closing import ClosingWriter
 from facededup.store.decisions import decision_columns
 from facededup.store.living import living_clusters, living_pairs
 from facededup.store.postgres import schema
@@ -37,7 +37,7 @@ _PATIENCE = "1s"
 """How long `pack` waits for readers before it leaves the files as large as they are."""
 
 
-class PostgresWriter:
+class PostgresWriter(ClosingWriter):
     """See `base.Writer`. Made by `PostgresStore.writer`, which documents the arguments and errors."""
 
     def __init__(self, address: Address, fingerprint: Fingerprint | None, *, reset: bool) -> None:
@@ -70,7 +70,7 @@ class PostgresWriter:
             StoreWriteError: The batch could not be written; all batches before are safe.
             ValueError: The batch breaks a rule of `Batch`.
         """
-        if not (batch.images or batch.contents or batch.moved or batch.removed):
+        if batch.is_empty:
             return
         arrays = batch_arrays(batch, self._snapshot.fingerprint.dimension)
         with self._step() as cursor:
@@ -166,19 +166,6 @@ class PostgresWriter:
         finally:
             self._snapshot.close()
             self._connection.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        try:
-            self.close()
-        except FacededupError:
-            # All commits are in the database; what went wrong first matters more.
-            if error is None:
-                raise
 
     @contextmanager
     def _step(self) -> Iterator[psycopg.Cursor[Any]]:

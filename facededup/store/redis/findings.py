@@ -12,6 +12,7 @@ import numpy as np
 from facededup.errors import StoreWriteError
 from facededup.store.base import ClusterTable, PairBlock
 from facededup.store.journal import pack_arrays, unpack_arrays
+from facededup.store.pairbuffer import PairBuffer
 from facededup.store.redis import scripts
 from facededup.store.redis.server import GRACE_SECONDS, Address, connect, seal, speaking, unseal
 
@@ -92,16 +93,14 @@ class RedisFindingsWriter:
         with speaking(address, writing=True):
             self._run = str(self._client.incr(address.key("runs")))
         self._key = address.key("findings", self._run)
-        self._buffer: list[PairBlock] = []
-        self._buffered = 0
+        self._buffer = PairBuffer()
         self._chunks = 0
         self._finished = False
 
     def append(self, block: PairBlock) -> None:
         """See `base.FindingsWriter`."""
-        self._buffer.append(block)
-        self._buffered += len(block)
-        while self._buffered >= CHUNK_PAIRS:
+        self._buffer.add(block)
+        while len(self._buffer) >= CHUNK_PAIRS:
             self._spill()
 
     def chunks(self) -> Iterator[PairBlock]:
@@ -111,13 +110,13 @@ class RedisFindingsWriter:
                 data = self._client.hget(self._key, number)
                 block = join([unpack_arrays(unseal(data, self._address))])
             yield block
-        if self._buffered:
-            yield self._gathered()
+        if len(self._buffer):
+            yield self._buffer.peek()
 
     def finish(self, meta: Mapping[str, Any], clusters: ClusterTable) -> None:
         """See `base.FindingsWriter`."""
-        pairs = self._chunks * CHUNK_PAIRS + self._buffered
-        if self._buffered:
+        pairs = self._chunks * CHUNK_PAIRS + len(self._buffer)
+        if len(self._buffer):
             self._spill()
         arrays = {"key": np.array(clusters.key, "S12")}
         for name in _CLUSTER_COLUMNS:
@@ -140,17 +139,9 @@ class RedisFindingsWriter:
 
     def _spill(self) -> None:
         """Writes one chunk."""
-        block = self._gathered()
-        arrays = {name: getattr(block, name)[:CHUNK_PAIRS] for name in _PAIR_COLUMNS}
-        self._write({str(self._chunks): seal(pack_arrays(arrays))})
-        rest = PairBlock(*(getattr(block, name)[CHUNK_PAIRS:] for name in _PAIR_COLUMNS))
+        block = self._buffer.take(CHUNK_PAIRS)
+        self._write({str(self._chunks): seal(pack_arrays({n: getattr(block, n) for n in _PAIR_COLUMNS}))})
         self._chunks += 1
-        self._buffer, self._buffered = [rest], len(rest)
-
-    def _gathered(self) -> PairBlock:
-        return PairBlock(
-            *(np.concatenate([getattr(block, name) for block in self._buffer]) for name in _PAIR_COLUMNS)
-        )
 
     def _write(self, fields: Mapping[str, bytes]) -> None:
         with speaking(self._address, writing=True):

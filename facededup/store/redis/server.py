@@ -28,7 +28,14 @@ import redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
-from facededup.errors import DamagedStoreError, FacededupError, JobError, StoreWriteError, UsageError
+from facededup.errors import (
+    DamagedStoreError,
+    FacededupError,
+    JobError,
+    StoreWriteError,
+    UsageError,
+    first_line,
+)
 
 DEFAULT_PREFIX = "facededup"
 GRACE_SECONDS = 600
@@ -122,7 +129,7 @@ def connect(address: Address, name: str | None = None) -> Any:
     except redis.RedisError as exc:
         client.close()
         raise JobError(
-            f"the server of the store {address.location!r} cannot be reached: {_first_line(exc)}; "
+            f"the server of the store {address.location!r} cannot be reached: {first_line(exc)}; "
             "start it, or correct --store"
         ) from exc
     return client
@@ -151,7 +158,7 @@ def speaking(address: Address, *, writing: bool = False) -> Iterator[None]:
     except redis.RedisError as exc:
         if "WRONGTYPE" in str(exc):
             raise damaged(address) from exc
-        raise kind(f"the store {address.location!r} cannot be {verb}: {_first_line(exc)}{comfort}") from exc
+        raise kind(f"the store {address.location!r} cannot be {verb}: {first_line(exc)}{comfort}") from exc
 
 
 def damaged(address: Address) -> DamagedStoreError:
@@ -183,7 +190,3 @@ def unseal(data: bytes | None, address: Address) -> memoryview:
     if zlib.crc32(memoryview(data)[:-_CHECK_BYTES]).to_bytes(_CHECK_BYTES, "little") != data[-_CHECK_BYTES:]:
         raise damaged(address)
     return memoryview(data)[:-_CHECK_BYTES]
-
-
-def _first_line(exc: BaseException) -> str:
-    return str(exc).strip().partition("\n")[0].strip() or type(exc).__name__

@@ -6,14 +6,14 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from facededup.errors import NewerFormatError, StoreNotFoundError
 from facededup.store.base import FaceTable, Fingerprint, ImageTable
+from facededup.store.closing import Closing
 from facededup.store.decisions import read_decisions
 from facededup.store.journal import unpack_arrays
 from facededup.store.redis import chunks, scripts
@@ -78,7 +78,7 @@ def read_state(client: Any, address: Address) -> State:
         )
 
 
-class RedisSnapshot:
+class RedisSnapshot(Closing):
     """See `base.Snapshot`.
 
     Raises:
@@ -176,14 +176,6 @@ class RedisSnapshot:
     def close(self) -> None:
         """Lets the connections go."""
         self._client.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
     def _read(self, name: str, fields: Sequence[object]) -> list[bytes | None]:
         """Some fields of a hash; while the state is read, it stays."""

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Collection, Mapping, Sequence
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
-from facededup.errors import FacededupError, JobError, StoreLockedError, StoreWriteError
+from facededup.errors import JobError, StoreLockedError, StoreWriteError
 from facededup.store.base import Batch, Fingerprint
+from facededup.store.closing import ClosingWriter
 from facededup.store.decisions import decision_columns, forget, pack_forgotten
 from facededup.store.journal import pack_arrays
 from facededup.store.living import living_clusters, living_pairs
@@ -39,7 +39,7 @@ _MANY_BATCHES = 256
 """Batches from which a writer folds them into the tables when it closes."""
 
 
-class RedisWriter:
+class RedisWriter(ClosingWriter):
     """See `base.Writer`. Made by `RedisStore.writer`, which documents the arguments and errors."""
 
     def __init__(self, address: Address, fingerprint: Fingerprint | None, *, reset: bool) -> None:
@@ -77,7 +77,7 @@ class RedisWriter:
                 keeps them.
             ValueError: The batch breaks a rule of `Batch`.
         """
-        if not (batch.images or batch.contents or batch.moved or batch.removed):
+        if batch.is_empty:
             return
         arrays = batch_arrays(batch, self._snapshot.fingerprint.dimension)
         vectors = arrays.pop("embeddings").tobytes()
@@ -189,19 +189,6 @@ class RedisWriter:
         finally:
             self._snapshot.close()
             self._client.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        try:
-            self.close()
-        except FacededupError:
-            # All commits are with the server; what went wrong first matters more.
-            if error is None:
-                raise
 
     def _fold(self) -> bool:
         """Writes the tables as they are now, and no batches; False if somebody committed meanwhile."""
