@@ -75,8 +75,8 @@ def find_duplicates(
     with store.snapshot() as snapshot:
         choose_fingerprint(settings, snapshot.fingerprint, store.location)
     with gpus_watched(settings, metrics), store.writer() as writer:
-        join = open_join and open_join(settings, store.location, writer.snapshot)
-        search = _Search(writer, settings, metrics, progress, searches=searches, join=join)
+        exact_join = open_join and open_join(settings, store.location, writer.snapshot)
+        search = _Search(writer, settings, metrics, progress, searches=searches, join=exact_join)
         search.execute()
     with store.snapshot() as snapshot:
         return _result(snapshot, store.location, settings, metrics)
