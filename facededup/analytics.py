@@ -45,7 +45,7 @@ def _cluster_images(listing: Listing) -> tuple[Rows, Rows]:
     table = listing.findings.clusters
     faces = np.searchsorted(listing.faces.id, table.members)
     place, images = listing.copies.spread(listing.faces.image[faces])
-    clusters = np.repeat(np.arange(len(table)), np.diff(table.offsets))[place]
+    clusters = table.numbers[place]
     return clusters, images
 
 

@@ -282,7 +282,7 @@ def _count(snapshot: Snapshot, chosen: NDArray[np.int64], store: Store, *, dry_r
         for block in pair_blocks(findings):
             pairs += int((np.isin(block.a, gone) | np.isin(block.b, gone)).sum())
         table = findings.clusters
-        named = np.repeat(np.arange(len(table)), np.diff(table.offsets))[np.isin(table.members, gone)]
+        named = table.numbers[np.isin(table.members, gone)]
         clusters = len(np.unique(named))
     return ForgetResult(
         store=store.location,

@@ -284,6 +284,11 @@ class ClusterTable:
     medoid: NDArray[np.int64] | None = None
     bridge: NDArray[np.bool_] | None = None
 
+    @property
+    def numbers(self) -> NDArray[np.int64]:
+        """int64 (len(members),): the place of each member's cluster."""
+        return np.repeat(np.arange(len(self)), np.diff(self.offsets))
+
     def __len__(self) -> int:
         return len(self.key)
 

@@ -48,7 +48,7 @@ def living_clusters(clusters: ClusterTable, ids: Rows) -> ClusterTable:
         clusters: As they are stored.
         ids: Of the faces that are left, ascending.
     """
-    lost = np.bincount(_numbers(clusters)[~are_living(clusters.members, ids)], minlength=len(clusters))
+    lost = np.bincount(clusters.numbers[~are_living(clusters.members, ids)], minlength=len(clusters))
     return _chosen(clusters, lost == 0, np.ones(len(clusters.members), np.bool_))
 
 
@@ -65,18 +65,13 @@ def remaining_clusters(clusters: ClusterTable, ids: Rows) -> ClusterTable:
     living = are_living(clusters.members, ids)
     if living.all():
         return clusters
-    sizes = np.bincount(_numbers(clusters)[living], minlength=len(clusters))
+    sizes = np.bincount(clusters.numbers[living], minlength=len(clusters))
     return _chosen(clusters, (sizes == np.diff(clusters.offsets)) | (sizes > 1), living)
-
-
-def _numbers(clusters: ClusterTable) -> Rows:
-    """The place of each member's cluster."""
-    return np.repeat(np.arange(len(clusters)), np.diff(clusters.offsets))
 
 
 def _chosen(clusters: ClusterTable, kept: Marks, stays: Marks) -> ClusterTable:
     """Some clusters, with some of their members, at least one of each."""
-    numbers = _numbers(clusters)
+    numbers = clusters.numbers
     stays = stays & kept[numbers]
     sizes = np.bincount(numbers[stays], minlength=len(clusters))[kept]
     offsets = np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64)
