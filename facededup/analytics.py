@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -38,6 +40,26 @@ def analyse(listing: Listing) -> dict[str, Any]:
         "folders_total": total,
         "months": _months(listing, clusters, images),
     }
+
+
+class Analytics(Mapping[str, Any]):
+    """What `analyse` gives, counted when it is first asked for: the terminal does not show it."""
+
+    def __init__(self, listing: Listing) -> None:
+        self._listing = listing
+
+    @cached_property
+    def _counted(self) -> dict[str, Any]:
+        return analyse(self._listing)
+
+    def __getitem__(self, name: str) -> Any:
+        return self._counted[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._counted)
+
+    def __len__(self) -> int:
+        return len(self._counted)
 
 
 def _cluster_images(listing: Listing) -> tuple[Rows, Rows]:

@@ -126,13 +126,14 @@ def find(*, settings: Settings | None = None, progress: Progress | None = None, 
         >>> for cluster in facededup.find(store="people.h5").clusters:  # doctest: +SKIP
         ...     print(cluster.size, [face.path for face in cluster.faces])
     """
-    from facededup.against import find_against
-    from facededup.finding import find_duplicates
-
     chosen, metrics = _settings(settings, options), Metrics("find")
     progress = progress or SilentProgress()
     if chosen.against is not None:
+        from facededup.against import find_against
+
         return find_against(chosen, chosen.against, metrics, progress)
+    from facededup.finding import find_duplicates
+
     return find_duplicates(chosen, metrics, progress, open_join=_queue_join() if chosen.queue else None)
 
 

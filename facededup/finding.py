@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from facededup.analytics import analyse
+from facededup.analytics import Analytics
 from facededup.calibration import choose_cut, compared_pairs, store_calibration
 from facededup.cohort import normalized_scores
 from facededup.copies import Copies
@@ -491,7 +491,7 @@ def _result(snapshot: Snapshot, location: str, settings: Settings, metrics: Metr
         pairs_total=pairs,
         pairs=listed,
         unencoded=listing.unencoded(settings.limit),
-        analytics=analyse(listing),
+        analytics=Analytics(listing),
         metrics=metrics,
         group_by=meta.get("group_by"),
         tag_columns=tuple(snapshot.info.get("tag_columns", ())),
