@@ -119,7 +119,7 @@ def test_forgetting_anybody_forgets_the_unfinished_search(store):
 def test_ctrl_c_is_exit_code_130_and_says_that_the_search_goes_on(store):
     program = KILLED.replace("signal.SIGKILL", "signal.SIGINT").replace(
         "facededup.find(store=store, index=index, progress=Killer())",
-        "import facededup.cli.options as options; options.SilentProgress = Killer\n"
+        "import facededup.cli.options as options; options.request.SilentProgress = Killer\n"
         "from facededup.cli.app import app; app(['find', '--store', store, '--index', index])",
     )
     done = subprocess.run(

@@ -8,6 +8,7 @@ import typer
 
 from facededup.cli.jobs import write_metrics
 from facededup.cli.options import (
+    BatchOptions,
     ConfigOptions,
     DeviceOptions,
     EncoderOptions,
@@ -32,6 +33,7 @@ _INTO_STORE = "store"
     ConfigOptions,
     EncoderOptions,
     ReadingOptions,
+    BatchOptions,
     DeviceOptions,
     EngineOptions,
     WorkerOptions,

@@ -11,6 +11,7 @@ import typer
 
 from facededup.cli.options import (
     AgainstOptions,
+    BatchOptions,
     CsvOptions,
     DeviceOptions,
     EncoderOptions,
@@ -55,6 +56,7 @@ _INDEXING = (
     NewStoreOptions,
     EncoderOptions,
     ReadingOptions,
+    BatchOptions,
     ManifestOptions,
     DeviceOptions,
     EngineOptions,
