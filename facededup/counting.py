@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from facededup.results import ImageCounts
+from facededup.results import ImageCounts, StoreStatus
+from facededup.settings import Settings
 from facededup.store.base import ImageTable, Snapshot
+from facededup.store.opener import open_store
 from facededup.types import Outcome
 
 
@@ -26,3 +28,28 @@ def count_faces(snapshot: Snapshot) -> int:
     images = snapshot.images
     faces = np.bincount(snapshot.faces.image, minlength=len(images))
     return int(faces[images.first].sum())
+
+
+def describe_store(settings: Settings) -> StoreStatus:
+    """Counts of a store, what made it, its size and its last runs.
+
+    Raises:
+        StoreNotFoundError: There is no store.
+        DamagedStoreError: The store is damaged, or is no store.
+    """
+    store = open_store(settings.store, settings.key_file)
+    with store.snapshot() as snapshot:
+        findings = snapshot.findings()
+        return StoreStatus(
+            store=store.location,
+            fingerprint=snapshot.fingerprint,
+            images=count_images(snapshot.images),
+            faces=count_faces(snapshot),
+            embeddings=len(snapshot.faces),
+            disk_bytes=store.disk_bytes(),
+            last_run=snapshot.info.get("last_run"),
+            findings=None
+            if findings is None
+            else {**findings.meta, "pairs": findings.pair_count, "clusters": len(findings.clusters)},
+            place=store.describe(),
+        )

@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import Any, get_type_hints
 
 from facededup.errors import PathNotFoundError, UsageError
@@ -199,6 +199,15 @@ def load_settings(
             values = {name: value for name, value in values.items() if name not in CUTS}
         values.update(layer)
     return Settings(**values)
+
+
+def chosen_settings(settings: Settings | None, options: Mapping[str, Any]) -> Settings:
+    """Given settings with options on top; without settings, the environment counts.
+
+    Raises:
+        UsageError: An option, or a value in the environment, cannot be used.
+    """
+    return load_settings(options) if settings is None else replace(settings, **options)
 
 
 def _refuse_two_cuts(layer: Mapping[str, Any]) -> None:
