@@ -34,7 +34,7 @@ from facededup import indexing
 from facededup.cli.demo import write_pictures
 from facededup.store import searchlog
 from facededup.store.crypto import ENVIRONMENT_KEY
-from facededup.store.hdf5 import Hdf5Writer
+from facededup.store.hdf5_writer import Hdf5Writer
 from facededup.store.opener import open_store
 
 PHASES = ("start", "index", "commit", "fold", "find", "keep", "decide")

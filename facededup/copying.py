@@ -66,7 +66,7 @@ def copy_stores(
         StoreWriteError: The target cannot be written.
         JobError: What arrived differs.
     """
-    from facededup.store.hdf5 import Hdf5Snapshot
+    from facededup.store.hdf5_snapshot import Hdf5Snapshot
 
     started = time.perf_counter()
     if same_place(source, target):

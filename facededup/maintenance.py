@@ -130,7 +130,7 @@ def pack_store(
         StoreLockedError: Another process is writing to it.
         StoreWriteError: It cannot be written, and is as it was.
     """
-    from facededup.store.hdf5 import Hdf5Writer
+    from facededup.store.hdf5_writer import Hdf5Writer
 
     if new_key_file is not None and encrypt is False:
         raise UsageError("a store that is decrypted takes no new key: leave --new-key-file or --decrypt out")

@@ -340,7 +340,7 @@ def test_a_root_that_cannot_be_followed_is_refused(store, filled, tmp_path):
 
 
 def test_pack_folds_the_journal(store, filled, monkeypatch):
-    monkeypatch.setattr("facededup.store.hdf5._LARGE_STORE", 1)
+    monkeypatch.setattr("facededup.store.hdf5_writer._LARGE_STORE", 1)
     with open_store(store).writer() as writer:
         writer.commit(Batch(images=(replace(record(b"/new", b""), retry=True),)))
     assert os.path.exists(store + ".journal")

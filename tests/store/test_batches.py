@@ -224,7 +224,7 @@ def test_a_snapshot_stays_as_it_was(any_store):
 
 
 def test_a_large_store_keeps_a_small_journal_until_pack(store, monkeypatch):
-    monkeypatch.setattr("facededup.store.hdf5._LARGE_STORE", 1000)
+    monkeypatch.setattr("facededup.store.hdf5_writer._LARGE_STORE", 1000)
     with store.writer(FINGERPRINT) as writer:
         for number in range(300):
             writer.commit(numbered(number))
@@ -243,7 +243,7 @@ def test_a_large_store_keeps_a_small_journal_until_pack(store, monkeypatch):
 
 
 def test_a_huge_journal_is_folded_in_the_midst(store, monkeypatch):
-    monkeypatch.setattr("facededup.store.hdf5._HUGE_JOURNAL", 1000)
+    monkeypatch.setattr("facededup.store.hdf5_writer._HUGE_JOURNAL", 1000)
     with store.writer(FINGERPRINT) as writer:
         for number in range(60):
             writer.commit(numbered(number))

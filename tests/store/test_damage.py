@@ -103,7 +103,7 @@ def test_a_sector_that_never_reached_the_disk_is_a_torn_tail(store, journal):
 
 def test_what_a_closed_writer_committed_is_never_the_end(store, monkeypatch):
     """Its journal waits beside a large store, for months perhaps."""
-    monkeypatch.setattr("facededup.store.hdf5._LARGE_STORE", 0)
+    monkeypatch.setattr("facededup.store.hdf5_writer._LARGE_STORE", 0)
     with store.writer(FINGERPRINT) as writer:
         for number in range(20):
             writer.commit(numbered(number))
