@@ -13,13 +13,13 @@ from facededup.calibration import choose_cut, store_calibration
 from facededup.copies import Copies
 from facededup.counting import count_faces, count_images
 from facededup.errors import SettingMismatchError, TooManyPairsError, UsageError
-from facededup.finding import StoredVectors, open_searches
+from facededup.finding import open_searches
 from facededup.gpu_usage import gpus_watched
 from facededup.manifest import decode_tags
 from facededup.matching.device_join import join_on_devices
 from facededup.matching.screen import plan_search
 from facededup.matching.selfjoin import comparisons, self_join
-from facededup.matching.source import Stacked
+from facededup.matching.source import Stacked, StoredVectors
 from facededup.matching.strategy import PLANNED_FROM
 from facededup.matching.tiles import TileSearch
 from facededup.metrics import Metrics

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import itertools
 import math
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -13,23 +12,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from facededup.analytics import Analytics
 from facededup.calibration import choose_cut, compared_pairs, store_calibration
-from facededup.cohort import normalized_scores
-from facededup.copies import Copies
-from facededup.counting import count_faces, count_images
+from facededup.clustering import Clustering
 from facededup.decisions import decide
-from facededup.errors import StoreNotFoundError, TooManyPairsError, UsageError
+from facededup.errors import TooManyPairsError, UsageError
+from facededup.findings import result_of
 from facededup.gpu_usage import gpus_watched
 from facededup.groups import chosen_grouping, image_groups
-from facededup.listing import Listing
 from facededup.matching import gpu
-from facededup.matching.clusters import average_linkage
-from facededup.matching.constraints import join, separate
-from facededup.matching.graph_clusters import chinese_whispers, connected_components
 from facededup.matching.selfjoin import estimate_pairs
-from facededup.matching.shape import describe_clusters
-from facededup.matching.source import gather
+from facededup.matching.source import StoredVectors
 from facededup.matching.strategy import Join, PairSearch
 from facededup.matching.tiles import TileSearch
 from facededup.metrics import Metrics
@@ -42,7 +34,6 @@ from facededup.settings import Settings
 from facededup.store.base import ClusterTable, Findings, FindingsWriter, PairBlock, Snapshot, Writer
 from facededup.store.living import living_pairs
 from facededup.store.opener import open_store
-from facededup.types import Floats
 
 OpenJoin = Callable[[Settings, str, Snapshot], Join]
 """From settings, a store's location and its snapshot to what searches it."""
@@ -79,7 +70,7 @@ def find_duplicates(
         search = _Search(writer, settings, metrics, progress, searches=searches, join=exact_join)
         search.execute()
     with store.snapshot() as snapshot:
-        return _result(snapshot, store.location, settings, metrics)
+        return result_of(snapshot, store.location, settings, metrics)
 
 
 def _refuse_beside_queue(settings: Settings) -> None:
@@ -108,25 +99,6 @@ def open_searches(settings: Settings) -> tuple[TileSearch, ...]:
         engine=settings.search_engine,
         half=settings.precision == "float16",
     )
-
-
-class StoredVectors:
-    """The embeddings of a snapshot, as the self-join reads them."""
-
-    def __init__(self, snapshot: Snapshot) -> None:
-        self._snapshot = snapshot
-        self.dimension = snapshot.fingerprint.dimension
-
-    def __len__(self) -> int:
-        return len(self._snapshot.faces)
-
-    def rows(self, start: int, stop: int) -> Floats:
-        """Rows start to stop."""
-        return self._snapshot.embeddings(start, stop)
-
-    def gather(self, rows: NDArray[np.int64]) -> Floats:
-        """Some rows, given in ascending order."""
-        return gather(self, rows)
 
 
 class _Search:
@@ -307,9 +279,8 @@ class _Search:
         return fit
 
     def _clusters(self, findings: FindingsWriter) -> ClusterTable:
-        """Average linkage over the pairs just stored; a content with copies is a cluster by itself."""
-        ids, images = self.snapshot.faces.id, self.snapshot.faces.image
-        copies = Copies(self.snapshot.images, self.snapshot.faces)
+        """Those of the pairs just stored."""
+        ids = self.snapshot.faces.id
 
         def pairs() -> Iterator[PairBlock]:
             for block in findings.chunks():
@@ -317,90 +288,15 @@ class _Search:
                     np.searchsorted(ids, block.a), np.searchsorted(ids, block.b), block.cosine, block.new
                 )
 
-        weights = np.maximum(copies.count[images], 1)
-        labels = self._label(pairs, weights)
-        if self.groups is None:
-            sizes = np.bincount(labels, minlength=len(ids))
-            members = np.flatnonzero((sizes[labels] > 1) | (weights > 1))
-        else:
-            labels, spanning = self._joined_by_group(labels, copies, self.groups)
-            members = np.flatnonzero(spanning[labels])
-        members = members[np.argsort(labels[members], kind="stable")]
-        starts = np.flatnonzero(np.diff(labels[members], prepend=-1))
-        offsets = np.append(starts, len(members)).astype(np.int64)
-
-        new = np.zeros(len(ids), np.bool_)
-        fresh = self.snapshot.images.id >= self._known_images()
-        shared = images[members[copies.count[images[members]] > 1]]
-        for row in shared.tolist():
-            if fresh[copies.rows(row)].any():
-                new[labels[members[images[members] == row]]] = True
-        for block in pairs():
-            inside = block.new & (labels[block.a] == labels[block.b])
-            inside &= ~self.decided.are_same(block.a, block.b)
-            new[labels[block.a[inside]]] = True
-        order = np.argsort(members)
-        place = np.empty(len(order), np.int64)
-        place[order] = np.arange(len(order))
-        shapes = describe_clusters(self.vectors.gather(members[order]), place, offsets, self.cut)
-        return ClusterTable(
-            key=self._cluster_keys(members, offsets),
-            offsets=offsets,
-            members=ids[members],
-            min_cosine=shapes.min_cosine,
-            new=new[labels[members[starts]]],
-            mean_cosine=shapes.mean_cosine,
-            medoid=ids[members[shapes.medoid]],
-            bridge=shapes.bridge,
+        clustering = Clustering(
+            snapshot=self.snapshot,
+            method=self.settings.clustering,
+            cut=self.cut,
+            decided=self.decided,
+            groups=self.groups,
+            known_images=self._known_images(),
         )
-
-    def _joined_by_group(
-        self, labels: NDArray[np.int64], copies: Copies, groups: NDArray[np.int64]
-    ) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
-        """Clusters that share a group as one, and which of them, by label, span two groups."""
-        images, count = self.snapshot.faces.image, len(labels)
-        rows = [copies.rows(image) for image in images.tolist()]
-        faces = np.repeat(np.arange(count), [len(row) for row in rows])
-        named = groups[np.concatenate([np.empty(0, np.int64), *rows])]
-        first = np.full(len(groups), count)
-        np.minimum.at(first, named, faces)
-        a, b = np.concatenate((labels, first[named])), np.concatenate((np.arange(count), faces))
-        links = PairBlock(a, b, np.ones(len(a)), np.zeros(len(a), np.bool_))
-        joined = connected_components(count, lambda: iter([links]), 1.0)
-        joined = separate(joined, self.decided.kept_apart, lambda: iter([links]))
-        lowest, highest = np.full(count, len(groups)), np.full(count, -1)
-        np.minimum.at(lowest, joined[faces], named)
-        np.maximum.at(highest, joined[faces], named)
-        return joined, lowest < highest
-
-    def _label(
-        self, pairs: Callable[[], Iterator[PairBlock]], weights: NDArray[np.int64]
-    ) -> NDArray[np.int64]:
-        """The lowest row of each face's cluster."""
-        count, apart = len(self.vectors), self.decided.kept_apart
-        match self.settings.clustering:
-            case "components":
-                labels = separate(connected_components(count, pairs, self.cut), apart, pairs)
-            case "chinese-whispers":
-                labels = separate(chinese_whispers(count, pairs, self.cut), apart, pairs)
-            case _:
-                labels = average_linkage(
-                    count, pairs, self.vectors.gather, self.cut, weights=weights, apart=apart
-                )
-        person = self.decided.person
-        return labels if person is None else join(labels, person, apart)
-
-    def _cluster_keys(self, members: NDArray[np.int64], offsets: NDArray[np.int64]) -> list[str]:
-        """Stable names: from the smallest (content hash, box) among the members."""
-        images, faces = self.snapshot.images, self.snapshot.faces
-        names = [
-            images.digest[image].tobytes() + box.astype(">i4").tobytes()
-            for image, box in zip(faces.image[members].tolist(), faces.box[members], strict=True)
-        ]
-        return [
-            hashlib.sha256(min(names[start:stop])).hexdigest()[:12]
-            for start, stop in itertools.pairwise(offsets.tolist())
-        ]
+        return clustering.table(pairs)
 
     def _known_images(self) -> int:
         """Images with ids below this were there in the findings before."""
@@ -438,61 +334,3 @@ def _facts_before(before: Findings | None) -> dict[str, Any]:
     """What a search that continues an approximate one has to repeat of it."""
     facts = {} if before is None else before.meta["search"]
     return {name: value for name, value in facts.items() if "recall" in name}
-
-
-def _cluster_of_faces(snapshot: Snapshot, clusters: ClusterTable) -> NDArray[np.int64]:
-    """The first member's row for a face in a cluster, a face's own row else."""
-    labels = np.arange(len(snapshot.faces))
-    members = np.searchsorted(snapshot.faces.id, clusters.members)
-    labels[members] = np.repeat(members[clusters.offsets[:-1]], np.diff(clusters.offsets))
-    return labels
-
-
-def _result(snapshot: Snapshot, location: str, settings: Settings, metrics: Metrics) -> FindResult:
-    findings = snapshot.findings()
-    if findings is None:
-        raise StoreNotFoundError(
-            f"the findings of {location!r} were removed by another process: run `find` again"
-        )
-    meta = findings.meta
-    listing = Listing(snapshot, findings, float(meta["operating_cosine"]))
-    pairs, different, in_groups = listing.pair_totals()
-    listed = listing.pairs(settings.limit)
-    if settings.normalize:
-        labels = _cluster_of_faces(snapshot, findings.clusters)
-        listed.normalized = normalized_scores(
-            StoredVectors(snapshot),
-            labels,
-            (*listed.face_rows(), listed.columns[4]),
-            listing.operating_cosine,
-        )
-    return FindResult(
-        store=location,
-        fingerprint=snapshot.fingerprint,
-        threshold=float(meta["threshold"]),
-        cosine_cut=float(meta["cosine_cut"]),
-        operating_cosine=float(meta["operating_cosine"]),
-        operating_cosine_source=str(meta["operating_cosine_source"]),
-        complete=bool(meta["complete"]),
-        search=dict(meta["search"]),
-        images=count_images(snapshot.images),
-        faces=count_faces(snapshot),
-        expected_false_pairs=meta.get("expected_false_pairs"),
-        true_pairs_kept=meta.get("true_pairs_kept"),
-        extrapolated=bool(meta.get("extrapolated")),
-        suppressed={
-            "different": different,
-            "group": in_groups,
-            "quality": int(meta.get("unfit_pairs", 0)),
-        },
-        decisions=listing.decided.counts(),
-        clusters_total=len(findings.clusters),
-        clusters=listing.clusters(settings.limit),
-        pairs_total=pairs,
-        pairs=listed,
-        unencoded=listing.unencoded(settings.limit),
-        analytics=Analytics(listing),
-        metrics=metrics,
-        group_by=meta.get("group_by"),
-        tag_columns=tuple(snapshot.info.get("tag_columns", ())),
-    )

@@ -42,6 +42,8 @@ LAYERS = (
     "newness",
     "tagging",
     "indexing",
+    "clustering",
+    "findings",
     "finding",
     "against",
     "distributed",

@@ -7,6 +7,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from facededup.store.base import Snapshot
 from facededup.types import Floats
 
 
@@ -75,3 +76,22 @@ def gather(source: VectorSource, rows: NDArray[np.int64], block: int = 65_536) -
         if high > low:
             found[low:high] = source.rows(start, stop)[rows[low:high] - start]
     return found
+
+
+class StoredVectors:
+    """The embeddings of a snapshot, as the self-join reads them."""
+
+    def __init__(self, snapshot: Snapshot) -> None:
+        self._snapshot = snapshot
+        self.dimension = snapshot.fingerprint.dimension
+
+    def __len__(self) -> int:
+        return len(self._snapshot.faces)
+
+    def rows(self, start: int, stop: int) -> Floats:
+        """Rows start to stop."""
+        return self._snapshot.embeddings(start, stop)
+
+    def gather(self, rows: NDArray[np.int64]) -> Floats:
+        """Some rows, given in ascending order."""
+        return gather(self, rows)

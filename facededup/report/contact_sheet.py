@@ -9,10 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from facededup.errors import JobError
-from facededup.finding import StoredVectors
 from facededup.images.decode import pillow_limits
 from facededup.listing import Listing
 from facededup.matching.merge_tree import TREE_UP_TO, merge_tree
+from facededup.matching.source import StoredVectors
 from facededup.progress import Progress
 from facededup.report.html_report import last_findings
 from facededup.report.pictures import PictureMaker

@@ -18,9 +18,9 @@ import facededup
 from facededup.analytics import analyse, histogram
 from facededup.counting import count_faces, count_images
 from facededup.decisions import decide
-from facededup.finding import StoredVectors
 from facededup.listing import Listing, PairColumns, stacked
 from facededup.matching.merge_tree import merge_trees
+from facededup.matching.source import StoredVectors
 from facededup.report.json_report import counts_document
 from facededup.store.base import Snapshot
 from facededup.types import Outcome
