@@ -1,4 +1,7 @@
-"""GPUs as the driver sees them, asked before any framework is imported, and the choice among them."""
+"""GPUs as the driver sees them, asked before any framework is imported, and the choice among them.
+
+Also which of the frameworks' errors say that a device has no memory left: they share no class.
+"""
 
 from __future__ import annotations
 
@@ -68,6 +71,29 @@ def choose_gpus(gpu: bool | None, devices: Sequence[int]) -> tuple[int, ...]:
             f"there is no GPU {missing[0]}: the driver shows {shown}; change or leave out --devices"
         )
     return tuple(devices) or tuple(range(count))
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether a library's error says that the memory of its device is full.
+
+    PyTorch, TensorFlow and CuPy have classes of their own for it, but not wherever it happens; onnxruntime,
+    FAISS, cuBLAS and cuDNN say it in words.
+    """
+    if isinstance(error, MemoryError) or type(error).__name__ in _MEMORY_ERRORS:
+        return True
+    message = str(error).lower()
+    return any(words in message for words in _MEMORY_WORDS)
+
+
+_MEMORY_ERRORS = ("OutOfMemoryError", "ResourceExhaustedError")
+_MEMORY_WORDS = (
+    "out of memory",  # CUDA, and FAISS in a sentence that begins with "alloc fail"
+    "allocate memory",
+    "not enough memory",
+    "alloc_failed",  # CUBLAS_STATUS_ALLOC_FAILED, CUDNN_STATUS_ALLOC_FAILED
+    "smaller than requested bytes",  # onnxruntime at its gpu_mem_limit
+    "unable to find a valid cudnn algorithm",  # PyTorch: none whose workspace could be had
+)
 
 
 def _open_driver() -> Any:

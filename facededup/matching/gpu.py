@@ -14,10 +14,7 @@ from facededup.matching.device_join import find_candidates
 from facededup.matching.flat import load_faiss
 from facededup.matching.nearest_range import NearestSearch
 from facededup.matching.products import ArrayProducts, ProductSearch, TorchProducts
-from facededup.matching.selfjoin import (
-    MARGIN,
-)
-from facededup.matching.tiles import HALF_SLACK, TileSearch
+from facededup.matching.tiles import TileSearch
 from facededup.types import Floats
 
 
@@ -105,7 +102,7 @@ def _open_faiss(number: int, half: bool) -> TileSearch:
         make_index,
         device=_name(number),
         facts={"engine": "faiss", "index": "GpuIndexFlatIP", "precision": _precision(half)},
-        slack=HALF_SLACK if half else MARGIN,
+        half=half,
     )
 
 

@@ -7,15 +7,17 @@ FAISS's own emulation (`faiss.contrib.exhaustive_search.range_search_gpu`) works
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterator
 from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+from facededup.devices import is_out_of_memory
 from facededup.matching.flat import range_search
 from facededup.matching.selfjoin import MARGIN
-from facededup.matching.tiles import Candidates
+from facededup.matching.tiles import Candidates, device_cut
 from facededup.types import Floats
 
 FIRST_NEIGHBOURS = 16
@@ -40,11 +42,13 @@ class NearestIndex(Protocol):
 class NearestSearch:
     """A `TileSearch` over an index of nearest neighbours.
 
+    Where an index does not fit into the memory of the device, one is made of each half, and so it goes on.
+
     Args:
         make_index: Makes the index of a base, float32 (n, d).
         device: Its name.
         facts: Plain values for the findings.
-        slack: How far the index's inner products may be off.
+        half: It rounds vectors to float16.
         first: Neighbours asked for at first.
         most: The most it can give.
     """
@@ -55,14 +59,15 @@ class NearestSearch:
         *,
         device: str,
         facts: dict[str, Any],
-        slack: float = MARGIN,
+        half: bool = False,
         first: int = FIRST_NEIGHBOURS,
         most: int = MOST_NEIGHBOURS,
     ) -> None:
         self._make_index = make_index
         self.device = device
         self._facts = facts
-        self._slack = slack
+        self._half = half
+        self._rows = sys.maxsize
         self._first = first
         self._most = most
         self.overflowed = 0
@@ -76,7 +81,23 @@ class NearestSearch:
         self, queries: Floats, base: Floats, cut: float, *, diagonal: bool
     ) -> Iterator[Candidates]:
         """See `TileSearch.candidates`."""
-        least = cut - MARGIN - self._slack
+        begin = 0
+        while begin < len(base):
+            section = base[begin : begin + self._rows]
+            try:
+                found = list(self._search(queries, section, cut))
+            except (RuntimeError, MemoryError) as exc:
+                if not is_out_of_memory(exc) or len(section) == 1:
+                    raise
+                self._rows = -(-len(section) // 2)
+                continue
+            for i, j in found:
+                yield _wanted(i, j + begin, diagonal=diagonal)
+            begin += len(section)
+
+    def _search(self, queries: Floats, base: Floats, cut: float) -> Iterator[Candidates]:
+        """All candidates between the queries and one index."""
+        least = device_cut(cut, base.shape[1], half=self._half)
         index, waiting, k = self._make_index(base), np.arange(len(queries)), self._first
         while len(waiting):
             k = min(k, self._most, len(base))
@@ -90,7 +111,7 @@ class NearestSearch:
                 more = within[:, -1].copy() if k < len(base) else np.zeros(len(some), np.bool_)
                 within[more] = False
                 i, place = np.nonzero(within)
-                yield _wanted(some[i], rows[i, place], diagonal=diagonal)
+                yield some[i], rows[i, place]
                 full.append(some[more])
             waiting = np.concatenate(full)
             if k >= min(self._most, len(base)):
@@ -100,7 +121,7 @@ class NearestSearch:
         for start in range(0, len(waiting), RANGE_QUERIES):
             some = waiting[start : start + RANGE_QUERIES]
             i, j, _ = range_search(queries[some], base, cut - 2 * MARGIN)
-            yield _wanted(some[i], j, diagonal=diagonal)
+            yield some[i], j
 
 
 def _wanted(i: NDArray[np.int64], j: NDArray[np.int64], *, diagonal: bool) -> Candidates:

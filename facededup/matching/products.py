@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any, Protocol
 
 import numpy as np
 
+from facededup.devices import is_out_of_memory
 from facededup.errors import DeviceMemoryError
-from facededup.matching.selfjoin import MARGIN
-from facededup.matching.tiles import HALF_SLACK, Candidates
+from facededup.matching.tiles import Candidates, device_cut
 from facededup.types import Array, Floats
 
 TILE_ROWS = 8192
@@ -34,8 +34,12 @@ class Products(Protocol):
             DeviceMemoryError: The tile is too large.
         """
 
-    def dots(self, left: Any, right: Any) -> Any:
-        """Products row by row, on the device."""
+    def near(self, left: Any, right: Any, i: Any, j: Any, least: float) -> tuple[Any, Any]:
+        """Of rows i of `left` and j of `right`, those pairs whose product is at least `least`, on the device.
+
+        Raises:
+            DeviceMemoryError: They are too many.
+        """
 
     def fetch(self, values: Any) -> Array:
         """An array of the device as numpy's."""
@@ -51,25 +55,30 @@ class TorchProducts:
     def __init__(self, place: str) -> None:
         import torch
 
+        # A product in float32 must not be taken in TF32, nor the sums of one in float16 in float16.
+        torch.backends.cuda.matmul.allow_tf32 = False
+        torch.backends.cuda.matmul.allow_fp16_reduced_precision_reduction = False
         self._torch = torch
         self._place = torch.device(place)
 
     def load(self, vectors: Floats, *, half: bool) -> Any:
         """See `Products.load`."""
-        with _memory_errors(self._torch.OutOfMemoryError):
+        with _memory_errors():
             # Copied, as what a store gives may be read-only.
             loaded = self._torch.tensor(vectors, device=self._place)
             return loaded.half() if half else loaded
 
     def hits(self, left: Any, right: Any, least: float) -> tuple[Any, Any]:
         """See `Products.hits`."""
-        with _memory_errors(self._torch.OutOfMemoryError), self._torch.inference_mode():
+        with _memory_errors(), self._torch.inference_mode():
             found = (left @ right.T >= least).nonzero()
             return found[:, 0], found[:, 1]
 
-    def dots(self, left: Any, right: Any) -> Any:
-        """See `Products.dots`."""
-        return (left * right).sum(1)
+    def near(self, left: Any, right: Any, i: Any, j: Any, least: float) -> tuple[Any, Any]:
+        """See `Products.near`."""
+        with _memory_errors(), self._torch.inference_mode():
+            kept = (left[i] * right[j]).sum(1) >= least
+            return i[kept], j[kept]
 
     def fetch(self, values: Any) -> Array:
         """See `Products.fetch`."""
@@ -88,24 +97,23 @@ class ArrayProducts:
     def __init__(self, module: Any, device: int | None = None) -> None:
         self._module = module
         self._device = device
-        # numpy's own for both: CuPy's is not derived from it.
-        self._error = MemoryError if device is None else module.cuda.memory.OutOfMemoryError
 
     def load(self, vectors: Floats, *, half: bool) -> Any:
         """See `Products.load`."""
-        with self._on_device(), _memory_errors(self._error):
+        with self._on_device(), _memory_errors():
             return self._module.asarray(vectors, dtype=np.float16 if half else np.float32)
 
     def hits(self, left: Any, right: Any, least: float) -> tuple[Any, Any]:
         """See `Products.hits`."""
-        with self._on_device(), _memory_errors(self._error):
+        with self._on_device(), _memory_errors():
             i, j = self._module.nonzero(left @ right.T >= least)
             return i, j
 
-    def dots(self, left: Any, right: Any) -> Any:
-        """See `Products.dots`."""
-        with self._on_device():
-            return (left * right).sum(axis=1)
+    def near(self, left: Any, right: Any, i: Any, j: Any, least: float) -> tuple[Any, Any]:
+        """See `Products.near`."""
+        with self._on_device(), _memory_errors():
+            kept = (left[i] * right[j]).sum(axis=1) >= least
+            return i[kept], j[kept]
 
     def fetch(self, values: Any) -> Array:
         """See `Products.fetch`."""
@@ -123,11 +131,13 @@ class ArrayProducts:
 
 
 @contextmanager
-def _memory_errors(kind: type[BaseException]) -> Iterator[None]:
-    """Turns a library's own error for want of memory into ours."""
+def _memory_errors() -> Iterator[None]:
+    """Turns a library's own errors for want of memory into ours."""
     try:
         yield
-    except kind as exc:
+    except (RuntimeError, MemoryError) as exc:
+        if not is_out_of_memory(exc):
+            raise
         raise DeviceMemoryError(
             "a tile of the search does not fit into the memory of its device: free some of it, or search with"
             " --cpu"
@@ -166,40 +176,34 @@ class ProductSearch:
         self, queries: Floats, base: Floats, cut: float, *, diagonal: bool
     ) -> Iterator[Candidates]:
         """See `TileSearch.candidates`."""
-        least = cut - 2 * MARGIN
-        coarse = least - HALF_SLACK if self._half else least
-        left = self._products.load(queries, half=self._half)
-        right = left if diagonal else self._products.load(base, half=self._half)
-        verify = self._verification(queries, base, least, diagonal=diagonal) if self._half else None
+        dimension = base.shape[1]
+        least, coarse = device_cut(cut, dimension), device_cut(cut, dimension, half=self._half)
+        load = self._products.load
+        left = load(queries, half=self._half)
+        right = left if diagonal else load(base, half=self._half)
+        exact_left = load(queries, half=False) if self._half else left
+        exact_right = right if not self._half else exact_left if diagonal else load(base, half=False)
         for first in range(0, len(queries), self._rows):
-            last = min(first + self._rows, len(queries))
+            rows = slice(first, first + self._rows)
             # Below the diagonal there is nothing to find.
             begin = first if diagonal else 0
             while begin < len(base):
-                stop = min(begin + self._columns, len(base))
+                columns = slice(begin, begin + self._columns)
                 try:
-                    i, j = self._products.hits(left[first:last], right[begin:stop], coarse)
+                    found = [self._products.hits(left[rows], right[columns], coarse)]
+                    if self._half:
+                        found = [*self._verified(exact_left[rows], exact_right[columns], *found[0], least)]
                 except DeviceMemoryError:
                     if self._columns == 1:
                         raise
                     self._columns = -(-self._columns // 2)
                     continue
-                i, j = i + first, j + begin
-                for p, q in [(i, j)] if verify is None else verify(i, j):
-                    yield self._products.fetch(p), self._products.fetch(q)
-                begin = stop
+                for i, j in found:
+                    yield self._products.fetch(i) + first, self._products.fetch(j) + begin
+                begin = columns.stop
 
-    def _verification(
-        self, queries: Floats, base: Floats, least: float, *, diagonal: bool
-    ) -> Callable[[Any, Any], Iterator[tuple[Any, Any]]]:
-        """Gives a function that keeps those candidates whose product in float32 is at least `least`."""
-        left = self._products.load(queries, half=False)
-        right = left if diagonal else self._products.load(base, half=False)
-
-        def verify(i: Any, j: Any) -> Iterator[tuple[Any, Any]]:
-            for start in range(0, len(i), VERIFIED_AT_ONCE):
-                p, q = i[start : start + VERIFIED_AT_ONCE], j[start : start + VERIFIED_AT_ONCE]
-                kept = self._products.dots(left[p], right[q]) >= least
-                yield p[kept], q[kept]
-
-        return verify
+    def _verified(self, left: Any, right: Any, i: Any, j: Any, least: float) -> Iterator[tuple[Any, Any]]:
+        """Those candidates of a tile whose product in float32 is at least `least`, some at once."""
+        for start in range(0, len(i), VERIFIED_AT_ONCE):
+            some = slice(start, start + VERIFIED_AT_ONCE)
+            yield self._products.near(left, right, i[some], j[some], least)

@@ -1,11 +1,12 @@
 """What a search on a device gives: candidates between two blocks of vectors, none of the pairs missing.
 
 A device calculates in its own precision, so it may give pairs somewhat below the cut; the caller decides them
-all by `flat.exact_cosine`. `slack` is what the device's inner products may be off.
+all by `flat.exact_cosine`. `device_cut` says how far below it must look.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from typing import Any, Protocol
 
@@ -46,11 +47,23 @@ class TileSearch(Protocol):
         """
 
 
-HALF_SLACK = 4.01 * 2.0**-11 + 4e-6 + MARGIN
-"""How far an inner product of unit vectors rounded to float16 may be off.
+def device_cut(cut: float, dimension: int, *, half: bool = False) -> float:
+    """The inner product, as a device calculates it, that no pair with a cosine of at least `cut` is below.
 
-Rounding moves a coordinate by at most 2^-11 of itself, or 2^-25 where it is smaller than float16's smallest
-normal number; by Cauchy and Schwarz the two vectors together move the product by 2 * 2^-11 and 2 * 2^-25 *
-sqrt(d), here for d up to 4,096. The product itself and the cut it is compared with may be rounded to float16,
-too; sums are taken in float32.
-"""
+    Let x and y be of length 1 (to 1e-6, which `MARGIN` covers).
+
+    - A sum of d products in float32 is off by at most d * 2^-24 in whatever order it is taken, as their
+      magnitudes add up to at most 1 (Cauchy and Schwarz). Tensor cores cut off where others round: twice it.
+    - Float16 moves a coordinate by at most 2^-11 of itself, or by 2^-25 where it is smaller than float16's
+      smallest normal number; the two vectors move the product by at most 2 * 2^-11 and 2 * 2^-25 * sqrt(d).
+      A library may then round the product, and the cut that it compares with, to float16: 2^-11 each.
+
+    Args:
+        cut: Lowest cosine of a pair.
+        dimension: d.
+        half: The vectors are rounded to float16; sums are taken in float32 all the same.
+    """
+    slack = MARGIN + dimension * 2.0**-23
+    if half:
+        slack += 4.01 * 2.0**-11 + 2.0**-24 * math.sqrt(dimension)
+    return cut - slack

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Protocol
 
+from facededup.devices import is_out_of_memory
 from facededup.errors import DeviceMemoryError, FacededupError, JobError, NoGpuError, first_line
 from facededup.models.catalog import ModelDescription
 from facededup.types import Floats, Pixels
@@ -79,6 +80,14 @@ def no_gpu_error(library: str, remedy: str) -> NoGpuError:
     return NoGpuError(f"a GPU was demanded, but {library} sees none: {remedy}, or leave out --gpu")
 
 
+def unseen_gpu_error(library: str, number: int, count: int) -> NoGpuError:
+    """The error for a GPU that the driver shows and a library does not."""
+    return NoGpuError(
+        f"GPU {number} was chosen, but {library} sees {count} of the driver's GPUs: choose another with"
+        " --devices"
+    )
+
+
 @contextmanager
 def open_failures(library: str, model: ModelDescription) -> Iterator[None]:
     """Turns what a framework raises while a model is opened into a JobError."""
@@ -99,7 +108,7 @@ def run_failures(library: str, count: int) -> Iterator[None]:
     try:
         yield
     except Exception as exc:  # see above
-        if _is_out_of_memory(exc):
+        if is_out_of_memory(exc):
             raise DeviceMemoryError(
                 f"{library} has no memory for a batch of {count} faces: free some of it, or raise"
                 f" --gpu-memory-limit if it was given ({first_line(exc)})"
@@ -108,15 +117,3 @@ def run_failures(library: str, count: int) -> Iterator[None]:
             f"{library} failed on a batch of {count} faces; what is stored is kept: run the same command"
             f" again, with --cpu if a GPU fails again ({first_line(exc)})"
         ) from exc
-
-
-def _is_out_of_memory(exc: Exception) -> bool:
-    """The frameworks say so by a class of their own, or only in words."""
-    if isinstance(exc, MemoryError) or type(exc).__name__ in _MEMORY_ERRORS:
-        return True
-    message = str(exc).lower()
-    return any(words in message for words in _MEMORY_WORDS)
-
-
-_MEMORY_ERRORS = ("OutOfMemoryError", "ResourceExhaustedError")  # PyTorch's and TensorFlow's
-_MEMORY_WORDS = ("out of memory", "allocate memory", "not enough memory", "alloc_failed")

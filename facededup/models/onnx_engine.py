@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Callable
 from typing import Any
@@ -76,6 +77,10 @@ class OnnxEngine:
         cuda = gpu is not False and _CUDA in onnxruntime.get_available_providers()
         if gpu and not cuda:
             raise no_gpu_error(library, remedy)
+        if cuda and hasattr(onnxruntime, "preload_dlls"):  # from 1.21 on
+            # CUDA as pip installs it is found only so; what is missing shows below, and need not be printed.
+            with contextlib.redirect_stdout(None):
+                onnxruntime.preload_dlls()
 
         def start(graph: bytes | str) -> Any:
             return onnxruntime.InferenceSession(

@@ -19,6 +19,7 @@ from facededup.models.contract import (
     no_gpu_error,
     open_failures,
     run_failures,
+    unseen_gpu_error,
 )
 from facededup.models.deepface_networks import build_network
 from facededup.models.dlib_pytorch import build_dlib
@@ -50,6 +51,8 @@ class PyTorchEngine:
         gpu = placement.gpu
         if gpu and not usable:
             raise no_gpu_error(library, "install facededup[gpu-torch] with a build of PyTorch for CUDA")
+        if usable and gpu is not False and placement.device >= torch.cuda.device_count():
+            raise unseen_gpu_error(library, placement.device, torch.cuda.device_count())
         self.model = model
         self.versions = {"torch": str(torch.__version__)}
         self.device = GPU_DEVICE if usable and gpu is not False else CPU_DEVICE
@@ -63,6 +66,8 @@ class PyTorchEngine:
         # TF32 has 10 bits of mantissa: embeddings would differ from the CPU's in the third digit.
         torch.backends.cudnn.allow_tf32 = False
         torch.backends.cuda.matmul.allow_tf32 = False
+        # Sums of a product in float16 are kept in float32.
+        torch.backends.cuda.matmul.allow_fp16_reduced_precision_reduction = False
         with open_failures(library, model):
             if on_gpu and placement.memory_limit is not None:
                 total = torch.cuda.get_device_properties(self._place).total_memory
@@ -77,15 +82,24 @@ class PyTorchEngine:
     def run(self, chips: Pixels) -> Floats:
         """See `Engine.run`."""
         with run_failures("PyTorch", len(chips)), self._torch.inference_mode(), self._stream():
-            # Copied, as what is given may be read-only.
-            pixels = self._torch.tensor(chips)
-            if self.device == GPU_DEVICE:
-                pixels = pixels.pin_memory().to(self._place, non_blocking=True)
+            pixels = self._load(chips)
             with self._torch.autocast(self._place.type, self._torch.float16, enabled=self._half):
                 # (n, 3, height, width) in channels-last order: only the strides change.
                 embeddings = self._network(pixels.permute(0, 3, 1, 2))
             rows: Floats = embeddings.float().cpu().numpy()
             return rows
+
+    def _load(self, chips: Pixels) -> Any:
+        """The faces on the device; copied on a CPU, too, as what is given may be read-only.
+
+        On a GPU they go through pinned memory, from which the copy runs beside other work; PyTorch keeps that
+        memory until the copy is through, and then for the next batch.
+        """
+        if self.device == CPU_DEVICE:
+            return self._torch.tensor(chips)
+        pinned = self._torch.empty(chips.shape, dtype=self._torch.uint8, pin_memory=True)
+        np.copyto(pinned.numpy(), chips)
+        return pinned.to(self._place, non_blocking=True)
 
     def _stream(self) -> Any:
         """The calling thread's own stream; on a CPU, which has none, an empty context."""

@@ -7,7 +7,7 @@ import os
 from collections.abc import Callable
 from typing import Any
 
-from facededup.errors import JobError, PackageMissingError
+from facededup.errors import JobError, NoGpuError, PackageMissingError
 from facededup.models.catalog import ModelDescription
 from facededup.models.contract import (
     CPU_DEVICE,
@@ -17,6 +17,7 @@ from facededup.models.contract import (
     no_gpu_error,
     open_failures,
     run_failures,
+    unseen_gpu_error,
 )
 from facededup.models.deepface_networks import build_network
 from facededup.models.dlib_resnet import load_network
@@ -40,6 +41,8 @@ class TensorFlowEngine:
         gpu = placement.gpu
         if gpu and not gpus:
             raise no_gpu_error(library, "install facededup[gpu]")
+        if gpus and gpu is not False and placement.device >= len(gpus):
+            raise unseen_gpu_error(library, placement.device, len(gpus))
         self.model = model
         self.versions = {"tensorflow": tensorflow.__version__}
         self.device = GPU_DEVICE if gpus and gpu is not False else CPU_DEVICE
@@ -48,9 +51,17 @@ class TensorFlowEngine:
         self._place = f"/{self.device}:0"
         with contextlib.suppress(RuntimeError):  # TensorFlow has started: these can no longer be changed
             if self.device == GPU_DEVICE:
-                _claim(tensorflow, gpus, placement)
+                _claim(tensorflow, gpus[placement.device], placement)
+            else:
+                # Left alone, TensorFlow takes the memory of all GPUs, though it calculates on the CPU.
+                tensorflow.config.set_visible_devices([], "GPU")
             tensorflow.config.threading.set_intra_op_parallelism_threads(placement.threads)
             tensorflow.config.threading.set_inter_op_parallelism_threads(1)
+        if self.device == GPU_DEVICE and not tensorflow.config.list_logical_devices("GPU"):
+            raise NoGpuError(
+                "TensorFlow was started for the CPU in this process and takes no GPU any more: use another"
+                " process"
+            )
         # TF32 has 10 bits of mantissa: embeddings would differ from the CPU's in the third digit.
         tensorflow.config.experimental.enable_tensor_float_32_execution(False)
         width, height = model.input_size
@@ -89,9 +100,9 @@ class TensorFlowEngine:
         )
 
 
-def _claim(tensorflow: Any, gpus: list[Any], placement: Placement) -> None:
+def _claim(tensorflow: Any, chosen: Any, placement: Placement) -> None:
     """Takes one GPU and no more of its memory than needed; left alone, TensorFlow takes all of every GPU."""
-    config, chosen = tensorflow.config, gpus[placement.device % len(gpus)]
+    config = tensorflow.config
     config.set_visible_devices([chosen], "GPU")
     if placement.memory_limit is None:
         config.experimental.set_memory_growth(chosen, True)

@@ -9,10 +9,12 @@ from unit_vectors import Rows, brute_force, faces, normalised
 
 from facededup.errors import DeviceMemoryError, JobError
 from facededup.matching.device_join import join_on_devices
+from facededup.matching.flat import exact_cosine
 from facededup.matching.nearest_range import NearestSearch
 from facededup.matching.products import ArrayProducts, ProductSearch, TorchProducts
 from facededup.matching.selfjoin import self_join
 from facededup.matching.strategy import PairSearch
+from facededup.matching.tiles import device_cut
 from facededup.progress import SilentProgress
 
 
@@ -155,6 +157,61 @@ def test_a_tile_too_large_is_halved_for_good_and_the_smallest_reported():
     hopeless = ProductSearch(SmallMemory(0), device="CPU", facts={}, tile=(10, 64))
     with pytest.raises(DeviceMemoryError):
         joined(vectors, 0.5, [hopeless])
+
+
+class SmallIndex:
+    """FAISS's index on a device that holds so many vectors, and says so in FAISS's words."""
+
+    def __init__(self, base, most):
+        if len(base) > most:
+            raise RuntimeError(
+                "Error: 'err == cudaSuccess' failed: StandardGpuResources: alloc fail type"
+                " FlatData dev 0 space Device (cudaMalloc error out of memory [2])"
+            )
+        self._own = flat_index(base)
+
+    def search(self, x, k):
+        return self._own.search(x, k)
+
+
+def test_an_index_too_large_for_the_memory_is_made_in_parts():
+    vectors = np.repeat(faces(20, 5, 0.5), 2, axis=0)
+    made = []
+
+    def make_index(base, most=30):
+        made.append(len(base))
+        return SmallIndex(base, most)
+
+    search = NearestSearch(make_index, device="GPU", facts={}, first=2, most=4)
+    assert joined(vectors, 0.5, [search], block=70) == expected(vectors, 0.5)
+    assert made[:4] == [70, 35, 18, 18]
+    assert max(made[3:]) <= 18
+    hopeless = NearestSearch(lambda base: make_index(base, 0), device="GPU of a kind", facts={})
+    with pytest.raises(JobError, match=r"GPU of a kind failed.*out of memory"):
+        joined(vectors, 0.5, [hopeless])
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    dimension=st.sampled_from([2, 3, 64, 128, 512, 2048, 4096]),
+    spread=st.floats(0, 12),
+    nearness=st.floats(0, 1),
+    seed=st.integers(0, 2**31),
+)
+def test_no_pair_is_below_what_a_device_looks_for(dimension, spread, nearness, seed):
+    """Sums taken one by one, the worst order, of coordinates from large ones to those that float16 loses."""
+    random = np.random.default_rng(seed)
+    sizes = np.exp(-spread * random.random(dimension))
+    x = random.choice([-1, 1], (8, dimension)) * sizes * random.random((8, dimension))
+    x = normalised(x)
+    y = normalised(nearness * x + (1 - nearness) * normalised(random.standard_normal(x.shape)))
+    exact = exact_cosine(x, y)
+    half_x, half_y = (v.astype(np.float16).astype(np.float32) for v in (x, y))
+    single = np.cumsum(x * y, axis=1, dtype=np.float32)[:, -1]
+    half = np.float16(np.cumsum(half_x * half_y, axis=1, dtype=np.float32)[:, -1])
+    for row, cut in enumerate(exact.tolist()):
+        assert single[row] >= device_cut(cut, dimension)
+        assert half[row] >= np.float16(device_cut(cut, dimension, half=True))
 
 
 class Lost:
