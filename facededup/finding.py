@@ -74,8 +74,11 @@ def find_duplicates(
 
 
 def _refuse_beside_queue(settings: Settings) -> None:
-    if settings.gpu or settings.devices:
-        raise UsageError("the workers of a queue search on CPUs: leave out --queue, or --gpu and --devices")
+    if settings.demands_gpu_search:
+        raise UsageError(
+            "the workers of a queue search on CPUs: leave out --queue, or --gpu, --devices, --search-engine"
+            " and --precision"
+        )
     if settings.index in ("ivf", "hnsw"):
         raise UsageError(f"a queue searches exactly: leave out --queue, or --index {settings.index}")
 
@@ -85,7 +88,7 @@ def open_searches(settings: Settings) -> tuple[TileSearch, ...]:
 
     Raises:
         NoGpuError: A GPU was demanded and no library that searches sees one.
-        UsageError: An approximate search was demanded on a GPU, which searches exactly.
+        UsageError: An approximate search was demanded on a GPU, which searches exactly, or float16 on a CPU.
         JobError: A GPU failed its trial.
     """
     approximate = settings.index in ("ivf", "hnsw")
@@ -93,12 +96,16 @@ def open_searches(settings: Settings) -> tuple[TileSearch, ...]:
         raise UsageError(
             f"a GPU searches exactly: leave out --index {settings.index}, or --gpu and --devices"
         )
-    return gpu.open_searches(
+    half = settings.precision == "float16"
+    searches = gpu.open_searches(
         gpu=False if approximate else settings.gpu,
         devices=settings.devices,
         engine=settings.search_engine,
-        half=settings.precision == "float16",
+        half=half,
     )
+    if half and not searches:
+        raise UsageError("float16 is for GPUs, and the search runs on the CPU: leave --precision out")
+    return searches
 
 
 class _Search:

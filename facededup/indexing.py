@@ -84,7 +84,8 @@ def index_images(
     is_default = (fingerprint.model, settings.engine) == (DEFAULT_MODEL, "auto")
     if open_executor is None:
         choose_detector_gpu(fingerprint, settings)
-        early = settings.gpu or settings.devices or (existing is None and not is_default)
+        demanding = settings.gpu or settings.devices or settings.precision == "float16"
+        early = demanding or (existing is None and not is_default)
         encoder = open_local_encoder(fingerprint, settings) if early else None
         open_executor = partial(LocalExecutor, encoder=encoder)
     with (

@@ -1,9 +1,14 @@
-"""The pipelines of `search` (who in the store looks like an image) and `compare` (two images)."""
+"""The pipelines of `search` (who in the store looks like an image) and `compare` (two images).
+
+A demand for a GPU is one for the embedding; a handful of faces is compared with the store on the CPU.
+"""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from dataclasses import replace
+from functools import partial
 from itertools import islice
 
 import numpy as np
@@ -11,18 +16,28 @@ from numpy.typing import NDArray
 
 from facededup.calibration import choose_calibration, store_calibration
 from facededup.copies import Copies
+from facededup.devices import count_gpus
 from facededup.errors import JobError, PathNotFoundError
+from facededup.executor import note_engine
 from facededup.manifest import decode_tags
 from facededup.matching.flat import exact_cosine, nearest
 from facededup.metrics import Metrics
+from facededup.models.contract import CPU_DEVICE, GPU_DEVICE
 from facededup.models.scores import cosine_cut, similarity
-from facededup.recipe import analysis_settings, choose_fingerprint, open_encoder
+from facededup.recipe import (
+    analysis_settings,
+    choose_detector_gpu,
+    choose_fingerprint,
+    open_encoder,
+    runs_on_gpus,
+)
 from facededup.results import ComparedImage, CompareResult, FacePair, SearchResult
 from facededup.settings import Settings
 from facededup.store.base import Fingerprint, Neighbours, Snapshot
 from facededup.store.opener import open_store
 from facededup.types import Box, FaceRef, Floats, Match, Outcome
-from facededup.workers.steps import Analyser, Analysis, ImageTask
+from facededup.workers.pool import Failure, Pool
+from facededup.workers.steps import Analyser, Analysis, AnalysisSettings, ImageTask
 
 BLOCK = 65_536
 """Embeddings read at a time."""
@@ -136,13 +151,14 @@ class _Embedder:
     """From the path of an image to its faces and their embeddings, in this process."""
 
     def __init__(self, fingerprint: Fingerprint, settings: Settings, metrics: Metrics) -> None:
-        self._encoder = open_encoder(fingerprint, settings, threads=os.cpu_count() or 1)
-        engine = self._encoder.engine
-        self._analyse = Analyser(analysis_settings(fingerprint, settings, faces="all"))
+        gpu = choose_detector_gpu(fingerprint, settings)
+        self._encoder = open_encoder(fingerprint, settings, threads=os.cpu_count() or 1, few=True)
+        analysis = replace(analysis_settings(fingerprint, settings, faces="all"), gpu=gpu)
+        # This process has its GPU for the network; a detector that would take one, too, gets its own.
+        apart = runs_on_gpus(fingerprint.detector) and count_gpus()
+        self._analyse = partial(analyse_apart, analysis) if apart else Analyser(analysis)
         self._metrics = metrics
-        metrics.engine = engine.name
-        metrics.devices.update(decode="CPU", detect="CPU", align="CPU", embed=engine.device)
-        metrics.versions.update(engine.versions)
+        note_engine(metrics, self._encoder, CPU_DEVICE if gpu is None else GPU_DEVICE)
         metrics.mark_started()
 
     def __call__(self, image: str) -> tuple[Analysis, Floats]:
@@ -157,6 +173,19 @@ class _Embedder:
             embeddings = self._encoder.encode(analysis.chips)
         self._metrics.faces += len(embeddings)
         return analysis, embeddings
+
+
+def analyse_apart(settings: AnalysisSettings, task: ImageTask) -> Analysis:
+    """One image as `Analyser` sees it, in a process of its own.
+
+    Raises:
+        JobError: The process failed.
+    """
+    with Pool(Analyser, settings, 1) as pool:
+        _, analysis = next(pool.run([task]))
+    if isinstance(analysis, Failure):
+        raise JobError(f"{task.path!r} could not be analysed: {analysis.reason}")
+    return analysis
 
 
 def _check_there(image: str) -> None:

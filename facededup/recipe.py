@@ -104,6 +104,11 @@ def analysis_settings(
     )
 
 
+def runs_on_gpus(detector: str) -> bool:
+    """Whether the library of that detector takes a GPU where it finds one."""
+    return not GPU_LIBRARIES.keys().isdisjoint(describe_detector(detector).modules)
+
+
 def choose_detector_gpu(fingerprint: Fingerprint, settings: Settings) -> int | None:
     """Number of the GPU on which faces are to be found, None for the CPU.
 
@@ -115,22 +120,22 @@ def choose_detector_gpu(fingerprint: Fingerprint, settings: Settings) -> int | N
     """
     if not settings.detect_gpu:
         return None
-    detector = describe_detector(fingerprint.detector)
-    if GPU_LIBRARIES.keys().isdisjoint(detector.modules):
-        raise UsageError(f"the detector {detector.name} runs on CPUs only: leave out --detect-gpu")
+    if not runs_on_gpus(fingerprint.detector):
+        raise UsageError(f"the detector {fingerprint.detector} runs on CPUs only: leave out --detect-gpu")
     gpus = choose_gpus(settings.gpu, settings.devices)
     if not gpus:
         raise NoGpuError("faces were to be found on a GPU, and there is none: leave out --detect-gpu")
     return gpus[-1]
 
 
-def open_encoder(fingerprint: Fingerprint, settings: Settings, *, threads: int) -> Encoder:
+def open_encoder(fingerprint: Fingerprint, settings: Settings, *, threads: int, few: bool = False) -> Encoder:
     """Opens the engine and the recognition model.
 
     Args:
         fingerprint: Of the store.
         settings: Of the run.
         threads: CPU threads the engine may use.
+        few: Only some faces come: one GPU will do, and no batch size is searched for.
 
     Raises:
         NoGpuError: A GPU was demanded and the engine sees none.
@@ -139,7 +144,7 @@ def open_encoder(fingerprint: Fingerprint, settings: Settings, *, threads: int) 
         UsageError: There is no such engine, or it does not run this model.
     """
     model, half = describe_model(fingerprint.model), settings.precision == "float16"
-    gpus = choose_gpus(settings.gpu, settings.devices)
+    gpus = choose_gpus(settings.gpu, settings.devices)[: 1 if few else None]
     placement = Placement(
         gpu=True if settings.devices else settings.gpu,
         device=gpus[0] if gpus else 0,
@@ -155,7 +160,7 @@ def open_encoder(fingerprint: Fingerprint, settings: Settings, *, threads: int) 
     name = next((gpu.name for gpu in list_gpus() if gpu.number == placement.device), "")
     sizes = BatchSizes(batch_key(engine, name, half=half, memory_limit=settings.gpu_memory_limit))
     size = settings.batch_size or sizes.get()
-    if size is None:
+    if size is None and not few:
         size = find_batch_size(engine.run, model.input_size)
         sizes.put(size)
     return Encoder(engine, batch_size=size, flip=fingerprint.flip, remember=sizes.put)

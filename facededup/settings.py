@@ -18,7 +18,7 @@ FACE_CHOICES = ("all", "largest", "center", "single")
 INDEX_CHOICES = ("auto", "flat", "ivf", "hnsw")
 CUTS = ("threshold", "max_false_pairs", "fmr")
 """Ways to say where the line is drawn; the last one given counts, and one place may give only one."""
-SEARCH_ENGINE_CHOICES = ("faiss", "torch", "cupy")
+SEARCH_ENGINE_CHOICES = ("auto", "faiss", "torch", "cupy")
 PRECISION_CHOICES = ("float32", "float16")
 CLUSTERING_CHOICES = ("average", "components", "chinese-whispers")
 
@@ -56,7 +56,7 @@ class Settings:
         min_quality: Faces of a lower quality score are left out of the pairs; None for no bound.
         normalize: Tell of each listed pair how far it stands out among the cosines with other people, too.
         calibration: Path of a TOML file with the model's scale and curves; None for the store's.
-        search_engine: What searches on a GPU: `faiss`, `torch` or `cupy`; None for the first that sees one.
+        search_engine: What searches on a GPU: `faiss`, `torch`, `cupy`, or `auto`, the first that sees one.
         index: `auto`, `flat` (exact), `ivf` or `hnsw` (approximate, recall measured): how `find` searches.
         exact: Search exactly however long it takes; the same as index `flat`.
         recall: Part of the pairs an approximate search is tuned to find.
@@ -104,7 +104,7 @@ class Settings:
     min_quality: float | None = None
     normalize: bool = False
     calibration: str | None = None
-    search_engine: str | None = None
+    search_engine: str = "auto"
     index: str = "auto"
     exact: bool = False
     recall: float = 0.999
@@ -129,12 +129,10 @@ class Settings:
             ("index", INDEX_CHOICES),
             ("clustering", CLUSTERING_CHOICES),
             ("precision", PRECISION_CHOICES),
-            ("search_engine", (*SEARCH_ENGINE_CHOICES, None)),
+            ("search_engine", SEARCH_ENGINE_CHOICES),
         ):
             if getattr(self, name) not in choices:
-                raise UsageError(
-                    f"{name} must be one of {', '.join(filter(None, choices))}, not {getattr(self, name)!r}"
-                )
+                raise UsageError(f"{name} must be one of {', '.join(choices)}, not {getattr(self, name)!r}")
         if self.exact and self.index in ("ivf", "hnsw"):
             raise UsageError(
                 f"an exact search and --index {self.index} exclude each other: leave one of them out"
@@ -162,6 +160,12 @@ class Settings:
             raise UsageError(f"max_false_pairs must be above 0, not {self.max_false_pairs}")
         if self.fmr is not None and not 0 < self.fmr <= 1:
             raise UsageError(f"fmr must be a rate above 0 and up to 1, not {self.fmr}")
+
+    @property
+    def demands_gpu_search(self) -> bool:
+        """Whether `find` is refused where it would search on the CPU."""
+        half, named = self.precision == "float16", self.search_engine not in ("auto", "faiss")
+        return bool(self.gpu or self.devices or half or named)
 
 
 _TYPES = get_type_hints(Settings)

@@ -13,6 +13,7 @@ from PIL import Image
 from synthetic import FINGERPRINT, add_images, people
 
 import facededup
+from facededup.devices import count_gpus
 from facededup.store.opener import open_store
 
 
@@ -142,6 +143,13 @@ def test_an_unknown_model_names_the_known_ones(all_pictures, store):
 
 def test_a_gpu_that_is_not_there(all_pictures, store):
     code, sentence = refusal("index", all_pictures, "--store", store, "--gpu")
+    assert (code, "GPU" in sentence, os.path.exists(store)) == (2, True, False)
+
+
+@pytest.mark.skipif(count_gpus() > 0, reason="this machine has a GPU")
+@pytest.mark.parametrize("demand", ["--gpu", "--devices=0", "--precision=float16", "--search-engine=torch"])
+def test_run_refuses_what_the_search_cannot_do_before_it_indexes(all_pictures, store, demand):
+    code, sentence = refusal("run", all_pictures, "--store", store, demand)
     assert (code, "GPU" in sentence, os.path.exists(store)) == (2, True, False)
 
 

@@ -1,22 +1,26 @@
 """What the pipelines do with demands for GPUs, and with a GPU that fails; no GPU is needed."""
 
 import os
+from dataclasses import replace
 from functools import partial
 
+import numpy as np
 import pytest
 
 import facededup
 from facededup.devices import count_gpus
-from facededup.errors import JobError, NoGpuError, UsageError
+from facededup.errors import JobError, NoGpuError, PackageMissingError, UsageError
 from facededup.executor import LocalExecutor
 from facededup.faces.deepface_detectors import _choose_gpu
 from facededup.indexing import index_images
+from facededup.lookup import analyse_apart
 from facededup.metrics import Metrics
 from facededup.models.catalog import describe_detector, describe_model
 from facededup.models.encoder import Encoder
 from facededup.models.engine import open_engine
 from facededup.progress import SilentProgress
 from facededup.settings import Settings
+from facededup.workers.steps import Analyser, AnalysisSettings, ImageTask
 
 no_gpu = pytest.mark.skipif(count_gpus() > 0, reason="this machine has a GPU")
 
@@ -39,6 +43,38 @@ def test_half_precision_is_for_gpus(all_pictures, store, require):
     require("pytorch")
     with pytest.raises(UsageError, match="float16 is for GPUs"):
         facededup.index([str(all_pictures)], store=store, precision="float16", engine="pytorch")
+
+
+@no_gpu
+@pytest.mark.parametrize("options", [{}, {"gpu": False}, {"index": "ivf"}, {"search_engine": "faiss"}])
+def test_half_precision_is_not_passed_over_by_a_search_on_the_cpu(store, tmp_path, options):
+    words = r"float16 is for GPUs, and the search.*leave --precision out"
+    with pytest.raises(UsageError, match=words):
+        facededup.find(store=store, precision="float16", **options)
+    if "index" not in options:
+        with pytest.raises(UsageError, match=words):
+            facededup.find(store=store, precision="float16", against=str(tmp_path / "base.h5"), **options)
+
+
+@no_gpu
+@pytest.mark.parametrize("demand", [{"gpu": True}, {"devices": (0,)}])
+def test_a_lookup_does_not_pass_over_a_demand(all_pictures, tmp_path, demand):
+    store, picture = str(tmp_path / "faces.h5"), str(min(all_pictures.rglob("*.jpg")))
+    facededup.index([picture], store=store)
+    with pytest.raises(NoGpuError):
+        facededup.search(picture, store=store, **demand)
+    with pytest.raises(NoGpuError):
+        facededup.compare(picture, picture, store=store, **demand)
+
+
+def test_an_image_is_seen_alike_in_a_process_of_its_own(all_pictures, tmp_path):
+    task = ImageTask(str(min(all_pictures.rglob("*.jpg"))), str(all_pictures))
+    options = AnalysisSettings(detector="dlib", align="chip", faces="all", max_pixels=10**8)
+    here, apart = Analyser(options)(task), analyse_apart(options, task)
+    assert here.faces == apart.faces != ()
+    np.testing.assert_array_equal(here.chips, apart.chips)
+    with pytest.raises(PackageMissingError):
+        analyse_apart(replace(options, detector="mediapipe", align="deepface"), task)
 
 
 @pytest.mark.parametrize(

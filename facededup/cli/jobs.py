@@ -131,7 +131,7 @@ def run(request: Request, paths: Paths = None) -> None:
     Embeds what is new under the given paths and searches the whole store for faces of the same person.
     """
     _refuse_nothing(request, paths)
-    if request.settings.gpu or request.settings.devices:
+    if request.settings.demands_gpu_search:
         from facededup.finding import open_searches
 
         # A demand that the search cannot meet is refused before hours of indexing, not after.

@@ -19,7 +19,7 @@ from facededup.types import Floats
 
 
 def open_searches(
-    *, gpu: bool | None, devices: Sequence[int] = (), engine: str | None = None, half: bool = False
+    *, gpu: bool | None, devices: Sequence[int] = (), engine: str = "auto", half: bool = False
 ) -> tuple[TileSearch, ...]:
     """A search on each GPU that a run may use; none where it is to search on the CPU.
 
@@ -28,7 +28,7 @@ def open_searches(
     Args:
         gpu: True demands a GPU, False forbids it, None takes one where it is usable.
         devices: Numbers of the GPUs wanted; empty for all.
-        engine: `faiss`, `torch` or `cupy`; None for the first of them that sees a GPU.
+        engine: `faiss`, `torch` or `cupy`; `auto` takes the first of them that sees a GPU.
         half: Calculate in float16; what may be a pair is looked at again in float32 or better.
 
     Raises:
@@ -37,14 +37,14 @@ def open_searches(
         JobError: A GPU failed its trial.
     """
     # FAISS is what searches on the CPU, too; to name another library is to demand a GPU.
-    demanded = bool(gpu or devices or engine not in (None, "faiss"))
-    if gpu is False and engine not in (None, "faiss"):
+    demanded = bool(gpu or devices or engine not in ("auto", "faiss"))
+    if gpu is False and engine not in ("auto", "faiss"):
         raise UsageError(f"{engine} searches on GPUs only: leave out --search-engine or --cpu")
     numbers = choose_gpus(gpu, devices)
     if not numbers and not demanded:
         return ()
     seen = {}
-    for name in (engine,) if engine else tuple(_LIBRARIES):
+    for name in _LIBRARIES if engine == "auto" else (engine,):
         count, library = _LIBRARIES[name][0]()
         if count and count > max(numbers, default=0):
             searches = tuple(_LIBRARIES[name][1](number, half) for number in numbers or range(count))

@@ -412,8 +412,9 @@ def _serve(pipe: connection.Connection) -> None:
     except EOFError:
         return
     except Exception as exc:  # the factory is the caller's code
-        traceback.print_exc()
         own = exc if isinstance(exc, FacededupError) else None
+        if own is None:
+            traceback.print_exc()
         _answer(pipe, "broken", own or JobError(f"a worker could not start: {_last_line(exc)}"))
         return
     if memory is not None:

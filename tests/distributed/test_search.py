@@ -74,6 +74,6 @@ def test_workers_that_cannot_read_the_store_get_the_vectors(many, redis, small_b
 
 
 def test_a_queue_searches_exactly_and_on_cpus(many, broker):
-    for options in ({"index": "ivf"}, {"gpu": True}):
+    for options in ({"index": "ivf"}, {"gpu": True}, {"precision": "float16"}):
         with pytest.raises(UsageError, match="queue"):
             facededup.find(store=many[1], queue=True, **options)

@@ -12,7 +12,7 @@ no_gpu = pytest.mark.skipif(count_gpus() > 0, reason="this machine has a GPU")
 
 
 @no_gpu
-@pytest.mark.parametrize("engine", [None, "faiss", "torch", "cupy"])
+@pytest.mark.parametrize("engine", ["auto", "faiss", "torch", "cupy"])
 def test_a_gpu_demanded_and_absent(engine):
     with pytest.raises(NoGpuError, match=r"none is seen by .*install facededup\[gpu\].*leave out --gpu"):
         open_searches(gpu=True, engine=engine)

@@ -110,7 +110,8 @@ class GpuSearchOptions:
         typer.Option(
             "--search-engine",
             metavar="NAME",
-            help="What searches on a GPU: faiss, torch or cupy. Default: the first of them that sees one.",
+            help="What searches on a GPU: faiss, torch, cupy, or auto, the first of them that sees one. "
+            "Default: auto.",
             rich_help_panel=_HEADING,
         ),
     ] = None
