@@ -4,7 +4,7 @@ Embeddings of faces have few real dimensions. Rotated so that the strong ones co
 have the inner product x.y = x1.y1 + x2.y2, where x1 holds the first m coordinates and x2 the rest, and
 x2.y2 is at most |x2| |y2|. So the inner product of (x1, |x2|) with (y1, |y2|), m + 1 numbers each, is never
 below the cosine. What it leaves is compared in full. Nothing is lost, whatever the data; on data without
-strong dimensions it would not pay, which a sample tells beforehand.
+strong dimensions it would not pay, which a sample tells beforehand: then all coordinates are multiplied.
 """
 
 from __future__ import annotations
@@ -24,22 +24,30 @@ Rows = NDArray[np.int64]
 Doubles = NDArray[np.float64]
 
 STRIP = 1024
-TILE = 512
-"""A strip of queries is multiplied with so many base vectors at a time: 2 MiB of products, for the cache."""
+TILE = 256
+"""A strip of queries is multiplied with so many base vectors at a time: 1 MiB of products, for the cache."""
 
 SAMPLE_RUNS = 16
 RUN = 256
 """The sample is so many runs of so many rows each, spread evenly: runs are cheap to read."""
 
 GAIN = 0.9
-"""The bound is used where it is expected to take less than this part of the time without it."""
+"""Fewer axes than all are used where they are expected to take less than this part of the time."""
+
+DENSE = 1 / 16
+"""Where more than this part of all couples are pairs, tiles of a fixed size would hold too many of them."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Screen:
-    """A rotation's first axes: float64 (d, m), orthonormal."""
+    """A rotation's first axes: float64 (d, m), orthonormal; with all of them the bound is the cosine."""
 
     axes: Doubles
+
+    @property
+    def whole(self) -> bool:
+        """Whether no axis is left out."""
+        return bool(self.axes.shape[0] == self.axes.shape[1])
 
     def project(self, vectors: Floats) -> Floats:
         """The first coordinates and the length of the rest.
@@ -48,8 +56,10 @@ class Screen:
             vectors: float32 (k, d), L2-normalised to 1 within 1e-6.
 
         Returns:
-            float32 (k, m + 1).
+            float32 (k, m + 1); the vectors themselves where no axis is left out.
         """
+        if self.whole:
+            return vectors
         wide = vectors.astype(np.float64)
         first = wide @ self.axes
         rest = np.einsum("ij,ij->i", wide, wide) - np.einsum("ij,ij->i", first, first)
@@ -71,7 +81,7 @@ class SearchPlan:
     """How to search exactly, and what it will cost.
 
     Attributes:
-        screen: The bound to use, None where it would not pay.
+        screen: The bound to use, None where so much is near that none would rule out anything.
         comparison_seconds: Of one core for one comparison.
     """
 
@@ -112,7 +122,7 @@ def scan(queries: Floats, base: Floats, least: float) -> tuple[Rows, Rows]:
 
 
 def plan_search(source: VectorSource, cut: float) -> SearchPlan:
-    """Chooses between the bound with m axes and none, by timing each on a sample of the vectors.
+    """Chooses the number of axes by timing some on a sample of the vectors.
 
     Args:
         source: n vectors, at least 2.
@@ -128,22 +138,25 @@ def _fastest(source: VectorSource, cut: float) -> SearchPlan:
     verify = _seconds(lambda: np.einsum("ij,ij->i", queries[_FEW % len(queries)], base[_FEW % len(base)]))
     verify /= len(_FEW)
 
-    def cost(left: Floats, right: Floats, least: float) -> float:
+    def cost(screen: Screen) -> tuple[float, float]:
+        """Seconds of a comparison, and the part of the couples that is left."""
+        left, right = screen.project(queries[:STRIP]), screen.project(base)
+        least, couples = cut - screen.slack, len(left) * len(right)
         found = len(scan(left, right, least)[0])
-        return _seconds(lambda: scan(left, right, least)) / (len(left) * len(right)) + verify * found / (
-            len(left) * len(right)
-        )
+        return (_seconds(lambda: scan(left, right, least)) + verify * found) / couples, found / couples
 
-    best, plain = None, cost(queries[:STRIP], base, 2.0)
-    lowest = plain * GAIN
+    best = Screen(axes)
+    spent, near = cost(best)
+    if near > DENSE:
+        return SearchPlan(None, spent)
+    lowest, limit = spent, spent * GAIN
     for m in _candidates(source.dimension):
-        screen = Screen(axes[:, :m])
-        spent = cost(screen.project(queries[:STRIP]), screen.project(base), cut - screen.slack)
-        if spent < lowest:
-            best, lowest = screen, spent
-        elif best is not None and spent > 1.5 * lowest:
+        spent, _ = cost(Screen(axes[:, :m]))
+        if spent < min(lowest, limit):
+            best, lowest = Screen(axes[:, :m]), spent
+        elif not best.whole and spent > 1.5 * lowest:
             break
-    return SearchPlan(best, lowest if best else plain)
+    return SearchPlan(best, lowest)
 
 
 _FEW = np.random.default_rng(0).integers(0, 1 << 30, 8192)

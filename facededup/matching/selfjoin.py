@@ -27,8 +27,8 @@ from facededup.types import Floats
 MARGIN = 1e-5
 """No float32 cosine is further off than this; every candidate's own is then computed in float64."""
 
-SECTION = 4096
-"""Base vectors a screened strip is searched in as one task."""
+SECTION = 2048
+"""Base vectors a screened strip is searched in as one task, which holds the pairs it finds."""
 
 VERIFIED_AT_ONCE = 65_536
 

@@ -144,6 +144,8 @@ class PairSearch:
         screen = self._plan.screen
         if screen is None:
             self.facts |= {"engine": "faiss", "index": "IndexFlatIP"}
+        elif screen.whole:
+            self.facts |= {"engine": "numpy", "index": "products"}
         else:
             self.facts |= {"engine": "numpy", "index": "screen", "axes": screen.axes.shape[1]}
         if self._join is self_join:

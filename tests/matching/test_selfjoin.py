@@ -127,11 +127,14 @@ def test_two_sets_across(made, block, screened, data):
     assert_same(found, block_of(expected.a[across], expected.b[across], expected.cosine[across]))
 
 
-def test_a_plan_screens_faces_and_leaves_noise_alone():
+def test_a_plan_screens_faces_takes_all_axes_for_noise_and_none_where_nearly_all_is_near():
     random = np.random.default_rng(0)
     people = random.standard_normal((4000, 256))
-    noise = normalised(people)
-    assert plan_search(Rows(noise), 0.05).screen is None
+    noise = Rows(normalised(people))
+    plan = plan_search(noise, 0.3)
+    assert plan.screen is not None
+    assert plan.screen.whole
+    assert plan_search(noise, -0.5).screen is None
     people[:, 12:] *= 0.02
     plan = plan_search(Rows(normalised(people)), 0.9)
     assert plan.screen is not None
