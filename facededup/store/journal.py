@@ -7,9 +7,9 @@ A record is bound to its journal and its place, so that stale disk blocks never 
 store each payload is sealed, bound to the same.
 
 A bad record at the end is a torn tail, a commit that never returned, if a power loss can have left it so: it
-is short, its beginning is not whole, or a disk sector of it holds nothing but zeros. Any other is damage, and
-so is every bad record with a valid one behind it. The last record of a writer that closed is an empty one, so
-that what was committed before it is never the end.
+is short, or a disk sector of it holds nothing but zeros. Any other is damage, and so is every bad record with
+a valid one behind it. The last record of a writer that closed is an empty one, so that what was committed
+before it is never the end.
 """
 
 from __future__ import annotations
@@ -144,14 +144,12 @@ class JournalReader:
 
     def _read_header(self) -> bool:
         self._header = self.read(0, _HEADER.size)
-        if len(self._header) == _HEADER.size:
-            magic, version, self.generation, self.uuid, check = _HEADER.unpack(self._header)
-            if magic == _MAGIC and check == zlib.crc32(self._header[:-4]):
-                if version > FORMAT:
-                    raise NewerFormatError(
-                        f"the journal {self._path!r} was made by a later version of facededup"
-                    )
-                return True
+        found = _unpack_header(self._header)
+        if found is not None:
+            version, self.generation, self.uuid = found
+            if version > FORMAT:
+                raise NewerFormatError(f"the journal {self._path!r} was made by a later version of facededup")
+            return True
         if self._size > _HEADER.size:
             raise DamagedStoreError(
                 f"the journal {self._path!r} has a damaged header; "
@@ -190,26 +188,35 @@ class JournalReader:
         )
 
     def _is_unlike_a_torn_tail(self) -> bool:
-        """Whether the bad record at the end has its full length, and every sector of it was written."""
-        length = self._length_at(self.end)
-        if length is None:
+        """Whether no power loss leaves what is behind the last valid record.
+
+        A disk writes a sector whole or not at all, and what it did not write reads as zeros. So the beginning
+        of a torn record is whole, unless a sector of it was not written.
+        """
+        head = self.read(self.end, _RECORD.size)
+        if len(head) < _RECORD.size:
             return False
-        data = self.read(self.end, _RECORD.size + length + _CHECK_BYTES)
-        # The first sector holds the beginning, which is whole.
+        length = _length(head)
+        if length is None:
+            return self._was_written(_RECORD.size)
+        total = _RECORD.size + length + _CHECK_BYTES
+        return self.end + total <= self._size and self._was_written(total)
+
+    def _was_written(self, length: int) -> bool:
+        """Whether no sector that holds some of the bytes behind the last valid record is all zeros."""
         second = _SECTOR - self.end % _SECTOR
-        return all(any(data[place : place + _SECTOR]) for place in range(second, len(data), _SECTOR))
+        behind = second + -(-max(0, length - second) // _SECTOR) * _SECTOR
+        data = self.read(self.end, behind)
+        return any(data[:second]) and all(
+            any(data[place : place + _SECTOR]) for place in range(second, min(behind, len(data)), _SECTOR)
+        )
 
     def _length_at(self, offset: int) -> int | None:
         """The payload's length of a record whose beginning is whole and whose end is in the file."""
-        head = self.read(offset, _RECORD.size)
-        if len(head) < _RECORD.size:
+        length = _length(self.read(offset, _RECORD.size))
+        if length is None or offset + _RECORD.size + length + _CHECK_BYTES > self._size:
             return None
-        marker, _, length, check = _RECORD.unpack(head)
-        if marker != _MARKER or check != zlib.crc32(head[:-4]):
-            return None
-        if offset + _RECORD.size + length + _CHECK_BYTES > self._size:
-            return None
-        return int(length)
+        return length
 
     def _find_record(self, place: int) -> int | None:
         """The offset of the first valid record at or behind one."""
@@ -235,7 +242,7 @@ class RescuedJournal(JournalReader):
         generation: Of the store's file.
 
     Attributes:
-        gaps: How often records are missing between valid ones; a torn tail is no gap.
+        gaps: How often records are missing, between valid ones or behind them; a torn tail is no gap.
 
     Raises:
         FileNotFoundError: There is no journal.
@@ -251,10 +258,15 @@ class RescuedJournal(JournalReader):
         self.uuid, self.generation, self.was_begun = uuid, generation, True
         self.records = []
         self.gaps = 0
-        self.end = self._follow(_HEADER.size)
+        self.end = _HEADER.size
+        written = _unpack_header(self.read(0, _HEADER.size))
+        if written is not None and written[1] < generation:
+            return  # all of it is in the file
+        self.end = self._follow(self.end)
         while (place := self._find_record(self.end + 1)) is not None:
             self.gaps += 1
             self.end = self._follow(place)
+        self.gaps += self._is_unlike_a_torn_tail()
 
 
 class Journal:
@@ -401,6 +413,26 @@ def _bound(offset: int, kind: int) -> bytes:
 def _pack_header(uuid: bytes, generation: int) -> bytes:
     head = _HEADER.pack(_MAGIC, FORMAT, generation, uuid, 0)[:-4]
     return head + struct.pack("<I", zlib.crc32(head))
+
+
+def _unpack_header(data: bytes) -> tuple[int, int, bytes] | None:
+    """Format, generation and uuid; None where it is not whole."""
+    if len(data) < _HEADER.size:
+        return None
+    magic, version, generation, uuid, check = _HEADER.unpack(data)
+    if magic != _MAGIC or check != zlib.crc32(data[:-4]):
+        return None
+    return version, generation, uuid
+
+
+def _length(head: bytes) -> int | None:
+    """The payload's length that the beginning of a record tells; None where it is not whole."""
+    if len(head) < _RECORD.size:
+        return None
+    marker, _, length, check = _RECORD.unpack(head)
+    if marker != _MARKER or check != zlib.crc32(head[:-4]):
+        return None
+    return int(length)
 
 
 def _checksum(header: bytes, offset: int, head: bytes | memoryview, payload: bytes | memoryview) -> bytes:

@@ -4,12 +4,15 @@ import os
 import random
 import shutil
 from contextlib import closing
+from itertools import pairwise
 from pathlib import Path
 
 import h5py
 import numpy as np
 import pytest
 from committer import clusters, pairs
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from samples import FINGERPRINT, Model, numbered, plain_only
 
 from facededup.errors import (
@@ -20,7 +23,7 @@ from facededup.errors import (
     UsageError,
 )
 from facededup.store.hdf5 import Hdf5Store
-from facededup.store.journal import JournalReader
+from facededup.store.journal import Journal, JournalReader, RescuedJournal
 
 
 @pytest.fixture
@@ -63,7 +66,7 @@ def test_a_torn_tail_is_dropped_wherever_it_is_torn(store, journal):
             assert reader.end == places[2]
         if size % 200 == 0:
             assert paths(store) == ["0-0", "1-0", "2-0"]
-    Path(journal).write_bytes(data[: places[2] + 7] + bytes(len(data) - places[2] - 7))
+    Path(journal).write_bytes(data[: places[2]] + bytes(len(data) - places[2]))
     assert paths(store) == ["0-0", "1-0", "2-0"]
     with store.writer() as writer:
         assert os.path.getsize(journal) == places[2]
@@ -75,7 +78,7 @@ def test_a_torn_tail_is_dropped_wherever_it_is_torn(store, journal):
 def test_a_changed_last_record_is_damage(store, journal):
     """No power loss leaves a record of full length with other bytes in it."""
     data, places = records(journal)
-    for place in [*range(places[2] + 20, len(data), 211), len(data) - 1]:
+    for place in [*range(places[2], places[2] + 20), *range(places[2] + 20, len(data), 211), len(data) - 1]:
         changed = bytearray(data)
         changed[place] ^= 0x10
         Path(journal).write_bytes(changed)
@@ -83,7 +86,7 @@ def test_a_changed_last_record_is_damage(store, journal):
             store.snapshot()
         assert store.check()
     repair = store.repair()
-    assert repair.images == 3
+    assert (repair.images, repair.gaps) == (3, 1)
     assert store.check() == []
 
 
@@ -96,9 +99,41 @@ def test_a_sector_that_never_reached_the_disk_is_a_torn_tail(store, journal):
             data[:sector] + bytes(len(data[sector : sector + 512])) + data[sector + 512 :]
         )
         assert paths(store) == ["0-0", "1-0", "2-0"]
-    # As it cannot be told apart from that, so is a record whose beginning is changed.
-    Path(journal).write_bytes(data[: places[2]] + b"\0" + data[places[2] + 1 :])
-    assert paths(store) == ["0-0", "1-0", "2-0"]
+
+
+@settings(max_examples=200, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(before=st.integers(0, 1100), payload=st.binary(min_size=1, max_size=1500), data=st.data())
+def test_torn_is_what_a_power_loss_leaves_and_all_else_is_damage(tmp_path, before, payload, data):
+    """Wherever a record begins in a sector: some of its sectors unwritten, or some of its bytes changed."""
+    path = str(tmp_path / "journal")
+    writer = Journal(str(tmp_path / "s.h5"), path, b"u" * 16, 0, end=None)
+    writer.append(1, bytes(before))
+    place = writer.size
+    writer.append(1, payload)
+    writer.close()
+    whole = Path(path).read_bytes()
+    edges = [place, *range(place // 512 * 512 + 512, len(whole), 512), len(whole)]
+    torn = bytearray(whole)
+    unwritten = data.draw(st.sets(st.integers(0, len(edges) - 2), min_size=1))
+    for sector in unwritten:
+        start, stop = edges[sector], edges[sector + 1]
+        torn[start:stop] = bytes(stop - start)
+    torn = torn[: data.draw(st.sampled_from([len(torn), data.draw(st.integers(place, len(torn)))]))]
+    Path(path).write_bytes(torn)
+    with closing(JournalReader(path)) as reader:
+        assert (reader.end == place) == (torn != whole)
+    with closing(RescuedJournal(path, b"u" * 16, 0)) as rescued:
+        assert (len(rescued.records), rescued.gaps) == (1 if torn != whole else 2, 0)
+
+    changed = bytearray(whole)
+    hit = data.draw(st.integers(place, len(whole) - 1))
+    changed[hit] ^= 1 << data.draw(st.integers(0, 7))
+    Path(path).write_bytes(changed)
+    if all(any(changed[start:stop]) for start, stop in pairwise(edges)):
+        with pytest.raises(DamagedStoreError, match="its last record was changed"):
+            JournalReader(path)
+        with closing(RescuedJournal(path, b"u" * 16, 0)) as rescued:
+            assert (len(rescued.records), rescued.gaps) == (1, 1)
 
 
 def test_what_a_closed_writer_committed_is_never_the_end(store, monkeypatch):
@@ -156,6 +191,26 @@ def test_a_journal_that_is_folded_already_is_removed(store, journal):
     assert paths(store) == ["0-0", "1-0", "2-0", "3-0"]
     with store.writer():
         assert not os.path.exists(journal)
+
+
+def test_a_repair_says_what_of_the_journal_is_lost(store, journal):
+    """Nothing of one that is in the file already, however damaged; all of one from a later state."""
+    old, old_file = bytearray(Path(journal).read_bytes()), Path(store.path).read_bytes()
+    with store.writer() as writer:
+        writer.pack()
+        writer.commit(numbered(9, 1))
+        newer = Path(journal).read_bytes()
+    old[300] ^= 1
+    Path(journal).write_bytes(old)
+    assert store.check()
+    repair = store.repair()
+    assert (repair.images, repair.gaps) == (5, 0)
+    Path(store.path).write_bytes(old_file)
+    Path(journal).write_bytes(newer)
+    assert store.check()
+    repair = store.repair()
+    assert (repair.images, repair.gaps) == (1, 1)
+    assert store.check() == []
 
 
 def test_journals_that_do_not_belong_are_refused(store, journal, tmp_path):
