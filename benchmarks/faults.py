@@ -1,4 +1,4 @@
-"""A store on a disk that fails: power loss replayed from a record of writes, and errors at every write.
+"""A store on a disk that fails: errors at every write, and a disk that takes its time.
 
 The store writes through one object, `facededup.store.files.disk`; here its methods are replaced. What is
 committed and what is read back are compared as *states*: which batches are there, and which findings.
@@ -8,14 +8,12 @@ from __future__ import annotations
 
 import errno
 import os
-import random
 import shutil
 import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -135,14 +133,14 @@ def work(path: str, batches: int, acknowledge: Callable[[State], None]) -> None:
             acknowledge((frozenset(done), found, decided))
 
 
-def observe(path: str) -> State:
-    """What a store holds.
+def observe(path: str, key: Key | None = None) -> State:
+    """What a store holds; `key` where it is not the one that its folder's name tells.
 
     Raises:
         AssertionError: It holds half a batch, an image twice, or fails its own check.
         FacededupError: It does not open.
     """
-    store = store_at(path)
+    store = store_at(path) if key is None else Hdf5Store(path, key)
     if not store.exists():
         return None
     with store.snapshot() as snapshot:
@@ -177,180 +175,12 @@ def replaced(**methods: Callable[..., Any]) -> Iterator[None]:
             delattr(disk, name)
 
 
-@dataclass
-class Record:
-    """Everything that was asked of the disk, in order, and when which state was promised."""
-
-    log: list[tuple[Any, ...]] = field(default_factory=list)
-    promised: list[tuple[int, State]] = field(default_factory=lambda: [(0, None)])
-    _files: dict[int, int] = field(default_factory=dict)
-    _names: dict[str, int] = field(default_factory=dict)
-    _count: int = 0
-
-    def promise(self, state: State) -> None:
-        """From here on, this state must be found."""
-        self.promised.append((len(self.log), state))
-
-    @contextmanager
-    def running(self) -> Iterator[None]:
-        """The store's disk with this record in between."""
-        real = type(disk)()
-
-        def open_(path: str, flags: int) -> int:
-            descriptor = real.open(path, flags)
-            if path not in self._names:
-                self._count += 1
-                self._names[path] = self._count
-                self.log.append(("create", path, self._count))
-            self._files[descriptor] = self._names[path]
-            if flags & os.O_TRUNC:
-                self.log.append(("truncate", self._names[path], 0))
-            return descriptor
-
-        def write(descriptor: int, data: memoryview) -> int:
-            appends = os.get_blocking(descriptor) and _appends(descriptor)
-            place = os.fstat(descriptor).st_size if appends else os.lseek(descriptor, 0, os.SEEK_CUR)
-            count = real.write(descriptor, data)
-            self.log.append(("write", self._files[descriptor], place, bytes(data[:count])))
-            return count
-
-        def truncate(descriptor: int, size: int) -> None:
-            real.truncate(descriptor, size)
-            self.log.append(("truncate", self._files[descriptor], size))
-
-        def flush(descriptor: int) -> None:
-            self.log.append(("flush", self._files[descriptor]))
-
-        def replace(old: str, new: str) -> None:
-            real.replace(old, new)
-            self._names[new] = self._names.pop(old)
-            self.log.append(("rename", old, new))
-
-        def unlink(path: str) -> None:
-            real.unlink(path)
-            self._names.pop(path)
-            self.log.append(("unlink", path))
-
-        def flush_folder(_: str) -> None:
-            self.log.append(("flush folder",))
-
-        with replaced(
-            open=open_,
-            write=write,
-            truncate=truncate,
-            flush=flush,
-            replace=replace,
-            unlink=unlink,
-            flush_folder=flush_folder,
-        ):
-            yield
-
-    def allowed(self, place: int) -> list[State]:
-        """The states that may be found after a power loss behind `place` entries of the log."""
-        last = max(k for k, (at, _) in enumerate(self.promised) if at <= place)
-        return [state for _, state in self.promised[last : last + 2]]
-
-
-def _appends(descriptor: int) -> bool:
-    import fcntl
-
-    return bool(fcntl.fcntl(descriptor, fcntl.F_GETFL) & os.O_APPEND)
-
-
-class Platter:
-    """What is on the disk after some entries of a log: surely, and perhaps."""
-
-    def __init__(self, log: list[tuple[Any, ...]]) -> None:
-        self.contents: dict[int, bytearray] = {}
-        self.names: dict[str, int] = {}
-        self._data: dict[int, list[tuple[Any, ...]]] = {}
-        self._name_changes: list[tuple[Any, ...]] = []
-        for entry in log:
-            if entry[0] in ("write", "truncate"):
-                self._data.setdefault(entry[1], []).append(entry)
-            elif entry[0] == "flush":
-                for change in self._data.pop(entry[1], []):
-                    self._change(change)
-            elif entry[0] == "flush folder":
-                for change in self._name_changes:
-                    self._rename(change)
-                self._name_changes.clear()
-            else:
-                self._name_changes.append(entry)
-
-    def settle(self, chance: random.Random | None, *, keep: bool = False) -> None:
-        """Decides what becomes of all that was not flushed: lost, kept, or for each write either, or half.
-
-        Changes of names reach the disk in their order.
-        """
-        count = len(self._name_changes)
-        kept = chance.randint(0, count) if chance else count * keep
-        for change in self._name_changes[:kept]:
-            self._rename(change)
-        for changes in self._data.values():
-            for change in changes:
-                if chance is None:
-                    if keep:
-                        self._change(change)
-                elif chance.random() < 0.5:
-                    cut = chance.random() < 0.3 and change[0] == "write"
-                    self._change((*change[:3], change[3][: len(change[3]) // 2]) if cut else change)
-
-    def store_in(self, folder: str) -> None:
-        """Writes the files into a folder."""
-        for path, number in self.names.items():
-            with open(os.path.join(folder, os.path.basename(path)), "wb") as file:
-                file.write(self.contents.get(number, b""))
-
-    def _change(self, entry: tuple[Any, ...]) -> None:
-        content = self.contents.setdefault(entry[1], bytearray())
-        if entry[0] == "truncate":
-            del content[entry[2] :]
-            content.extend(bytes(entry[2] - len(content)))
-        else:
-            _, _, place, data = entry
-            content.extend(bytes(max(0, place - len(content))))
-            content[place : place + len(data)] = data
-
-    def _rename(self, entry: tuple[Any, ...]) -> None:
-        if entry[0] == "create":
-            self.names[entry[1]] = entry[2]
-        elif entry[0] == "unlink":
-            self.names.pop(entry[1], None)
-        elif entry[1] in self.names:
-            self.names[entry[2]] = self.names.pop(entry[1])
-
-
-def power_losses(batches: int, step: int, seed: int, *, encrypted: bool = False) -> int:
-    """Cuts the power after every `step`-th entry of a recorded run, in four ways; how many cuts there were.
-
-    Raises:
-        AssertionError: A promised state was not found afterwards.
-    """
-    chance = random.Random(seed)
-    record = Record()
-    with place_for_a_store(encrypted=encrypted) as path, record.running():
-        work(path, batches, record.promise)
-    cuts = 0
-    for place in range(0, len(record.log) + 1, step):
-        for way in ("lost", "kept", "chance", "chance"):
-            platter = Platter(record.log[:place])
-            platter.settle(chance if way == "chance" else None, keep=way == "kept")
-            with place_for_a_store(encrypted=encrypted) as path:
-                platter.store_in(os.path.dirname(path))
-                cuts += 1
-                _expect(path, record.allowed(place), f"power cut after {place} entries, writes {way}")
-                if cuts % 10 == 0:
-                    _expect_end(path, batches)
-    return cuts
-
-
-def write_errors(batches: int, step: int, *, finish_every: int = 1, encrypted: bool = False) -> int:
-    """Fails every `step`-th request to the disk with EIO and ENOSPC; how many failures there were.
+def write_errors(batches: int, count: int, *, finish_every: int = 1, encrypted: bool = False) -> int:
+    """Fails requests to the disk all over a run, with EIO and with ENOSPC; how many failures there were.
 
     Args:
         batches: Committed by an undisturbed run.
-        step: Between two requests that fail.
+        count: Failures wanted; at least so many are made if there are as many requests.
         finish_every: After one in so many failures a further run is seen to finish.
         encrypted: The store is.
 
@@ -358,8 +188,10 @@ def write_errors(batches: int, step: int, *, finish_every: int = 1, encrypted: b
         AssertionError: A promised state was not found afterwards, or the error was no sentence.
     """
     undisturbed: list[State] = [None]
-    with place_for_a_store(encrypted=encrypted) as path:
+    counter = _Failing(-1, errno.EIO)
+    with place_for_a_store(encrypted=encrypted) as path, counter.running():
         work(path, batches, undisturbed.append)
+    step = max(1, 2 * counter.asked // count)
     failures = 0
     for code in (errno.EIO, errno.ENOSPC):
         for place in range(0, 1 << 30, step):
@@ -376,18 +208,19 @@ def write_errors(batches: int, step: int, *, finish_every: int = 1, encrypted: b
                     break
                 failures += 1
                 allowed = undisturbed[len(promised) - 1 : len(promised) + 1]
-                _expect(path, allowed, f"{errno.errorcode[code]} at request {place}")
+                expect(path, allowed, f"{errno.errorcode[code]} at request {place}")
                 if failures % finish_every == 0:
-                    _expect_end(path, batches)
+                    expect_end(path, batches)
     return failures
 
 
 class _Failing:
-    """Fails one request; where the disk is full, every write after it too."""
+    """Fails one request, or none if its place is -1; where the disk is full, every write after it too."""
 
     def __init__(self, place: int, code: int) -> None:
         self.failed = False
-        self._left = place
+        self.asked = 0
+        self._place = place
         self._code = code
 
     @contextmanager
@@ -397,12 +230,12 @@ class _Failing:
         def guard(name: str) -> Callable[..., Any]:
             def call(*arguments: Any) -> Any:
                 full = self.failed and self._code == errno.ENOSPC and name == "write"
-                if full or (not self.failed and self._left == 0):
+                if full or (not self.failed and self.asked == self._place):
                     self.failed = True
                     if name == "write":  # half of it is written, as on a real disk
                         real.write(arguments[0], arguments[1][: len(arguments[1]) // 2])
                     raise OSError(self._code, os.strerror(self._code))
-                self._left -= 1
+                self.asked += 1
                 return None if name.startswith("flush") else getattr(real, name)(*arguments)
 
             return call
@@ -446,7 +279,8 @@ def slow_disk(batches: int, delay: float) -> int:
     return len(looks)
 
 
-def _expect(path: str, allowed: list[State], what: str) -> None:
+def expect(path: str, allowed: list[State], what: str) -> None:
+    """Raises AssertionError unless the store at a path is in one of some states; its files are kept then."""
     try:
         found = observe(path)
     except (AssertionError, FacededupError) as exc:
@@ -459,7 +293,7 @@ def _expect(path: str, allowed: list[State], what: str) -> None:
     assert found in allowed, f"{what}: found {found}, promised {allowed}"
 
 
-def _expect_end(path: str, batches: int) -> None:
+def expect_end(path: str, batches: int) -> None:
     """A further run finishes with what an undisturbed one gives."""
     with replaced(flush=lambda _: None, flush_folder=lambda _: None):  # the power stays on
         work(path, batches, lambda _: None)

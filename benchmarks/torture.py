@@ -17,11 +17,9 @@ from typing import Any
 import faults
 import fuzz
 import kills
+import powerloss
 import safety_cost
 from common import report
-
-_ENTRIES = {False: 700, True: 88}
-"""Requests to the disk in a run of four batches, about, by whether the store is encrypted."""
 
 
 def main() -> None:
@@ -49,17 +47,20 @@ def main() -> None:
     for encrypted in (False, True):
         note = " of encrypted stores" * encrypted
         if options.cuts:
-            cut = max(1, 8 * _ENTRIES[encrypted] // options.cuts)
             measure(
                 f"power losses{note}",
-                lambda: faults.power_losses(4, cut, options.seed, encrypted=encrypted),  # noqa: B023
+                lambda: powerloss.power_losses(4, -(-options.cuts // 2), options.seed, encrypted=encrypted),  # noqa: B023
             )
         if options.errors:
-            step = max(1, 4 * _ENTRIES[encrypted] // options.errors)
             measure(
                 f"failed requests to the disk{note}",
-                lambda: faults.write_errors(4, step, encrypted=encrypted),  # noqa: B023
+                lambda: faults.write_errors(4, -(-options.errors // 2), encrypted=encrypted),  # noqa: B023
             )
+    if options.cuts:
+        fewer = max(4, options.cuts // 5)
+        measure("power losses between keys", lambda: powerloss.losses_between_keys(fewer, options.seed))
+        measure("power losses in a repair", lambda: powerloss.losses_in_a_repair(fewer, options.seed))
+        measure("power losses in a search", lambda: powerloss.losses_in_a_search(fewer, options.seed))
     if options.errors:
         measure("looks of a reader at a store on a slow disk", lambda: faults.slow_disk(4, 0.005))
     if options.inputs:

@@ -196,6 +196,7 @@ def _open_pair_once(path: str, key: Key | None) -> tuple[BaseFile, JournalReader
                     "restore both from one backup"
                 )
             if journal.generation == base.header.generation:
+                journal.refuse_damage()
                 if base.store_key is not None:
                     journal.unseal(base.store_key)
                 opened.pop_all()

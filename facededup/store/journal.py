@@ -72,7 +72,7 @@ class JournalReader:
     Raises:
         FileNotFoundError: There is no journal.
         OSError: It cannot be read.
-        DamagedStoreError: It is damaged.
+        DamagedStoreError: Its header is damaged; see `refuse_damage` for the rest.
         NewerFormatError: A later version wrote it.
     """
 
@@ -86,10 +86,26 @@ class JournalReader:
             self.was_begun = self._read_header()
             self.records: list[Record] = []
             self.end = self._follow(_HEADER.size)
-            self._refuse_damage()
         except BaseException:
             self.close()
             raise
+
+    def refuse_damage(self) -> None:
+        """Passes a journal that ends with its last valid record, or in a torn tail.
+
+        Raises:
+            DamagedStoreError: It does not: committed records are lost.
+        """
+        if self._find_record(self.end + 1) is not None:
+            what = "later records are whole"
+        elif self._is_unlike_a_torn_tail():
+            what = "its last record was changed"
+        else:
+            return
+        raise DamagedStoreError(
+            f"the journal {self._path!r} is damaged at byte {self.end}: {what}; "
+            "run `facededup verify --repair`, or restore it from a backup"
+        )
 
     def unseal(self, store_key: StoreKey) -> None:
         """Says that the payloads are encrypted, and with what."""
@@ -174,18 +190,6 @@ class JournalReader:
             self.records.append(record)
             place = record.start + record.length + _CHECK_BYTES
         return place
-
-    def _refuse_damage(self) -> None:
-        if self._find_record(self.end + 1) is not None:
-            what = "later records are whole"
-        elif self._is_unlike_a_torn_tail():
-            what = "its last record was changed"
-        else:
-            return
-        raise DamagedStoreError(
-            f"the journal {self._path!r} is damaged at byte {self.end}: {what}; "
-            "run `facededup verify --repair`, or restore it from a backup"
-        )
 
     def _is_unlike_a_torn_tail(self) -> bool:
         """Whether no power loss leaves what is behind the last valid record.

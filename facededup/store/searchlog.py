@@ -12,7 +12,7 @@ import os
 import struct
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import suppress
+from contextlib import ExitStack, closing, suppress
 
 import numpy as np
 
@@ -126,12 +126,14 @@ class FileSearchLog:
     def _read(self) -> JournalReader | None:
         """The log that is there, if it is this search's and whole."""
         with suppress(OSError, DamagedStoreError, NewerFormatError):
-            reader = JournalReader(self._path)
-            if reader.was_begun and reader.uuid == self._key:
-                if self._store_key is not None:
-                    reader.unseal(self._store_key)
-                return reader
-            reader.close()
+            with ExitStack() as opened:
+                reader = opened.enter_context(closing(JournalReader(self._path)))
+                if reader.was_begun and reader.uuid == self._key:
+                    reader.refuse_damage()
+                    if self._store_key is not None:
+                        reader.unseal(self._store_key)
+                    opened.pop_all()
+                    return reader
         return None
 
     def _open_journal(self, *, end: int | None) -> Journal:

@@ -409,27 +409,28 @@ def _serve(pipe: connection.Connection) -> None:
     try:
         factory, argument, memory = pickle.loads(pipe.recv_bytes())  # noqa: S301 - the parent wrote it
         handler = factory(argument)
-    except EOFError:
+    except (EOFError, ConnectionResetError):
         return
     except Exception as exc:  # the factory is the caller's code
         own = exc if isinstance(exc, FacededupError) else None
         if own is None:
             traceback.print_exc()
-        _answer(pipe, "broken", own or JobError(f"a worker could not start: {_last_line(exc)}"))
+        reason = own or JobError(f"a worker could not start: {_last_line(exc)}")
+        _answer(pipe, _packed("broken", reason))
         return
     if memory is not None:
         _limit_memory(memory)
-    _answer(pipe, "ready", None)
+    _answer(pipe, _packed("ready", None))
     inbox: queue.SimpleQueue[bytes] = queue.SimpleQueue()
     threading.Thread(target=_listen, args=(pipe, inbox), daemon=True).start()
     while True:
         task = pickle.loads(inbox.get())  # noqa: S301 - the parent wrote it
         try:
             result: Any = handler(task)
-            message = pickle.dumps(("done", result), pickle.HIGHEST_PROTOCOL)
+            message = _packed("done", result)
         except Exception as exc:  # the handler is the caller's code
-            message = pickle.dumps(("done", Failure(_last_line(exc), traceback.format_exc())))
-        pipe.send_bytes(message)
+            message = _packed("done", Failure(_last_line(exc), traceback.format_exc()))
+        _answer(pipe, message)
 
 
 def _limit_memory(more: int) -> None:
@@ -456,9 +457,14 @@ def _listen(pipe: connection.Connection, inbox: queue.SimpleQueue[bytes]) -> Non
         os._exit(0)
 
 
-def _answer(pipe: connection.Connection, kind: str, content: Any) -> None:
+def _packed(kind: str, content: Any) -> bytes:
+    return pickle.dumps((kind, content), pickle.HIGHEST_PROTOCOL)
+
+
+def _answer(pipe: connection.Connection, message: bytes) -> None:
+    """Sends to the parent; where it is gone, whoever reads the pipe finds that out, too."""
     with contextlib.suppress(BrokenPipeError, ConnectionResetError):
-        pipe.send_bytes(pickle.dumps((kind, content), pickle.HIGHEST_PROTOCOL))
+        pipe.send_bytes(message)
 
 
 def _last_line(error: BaseException) -> str:

@@ -13,6 +13,7 @@ sys.path.insert(0, str(BENCHMARKS))
 
 import faults
 import fuzz
+import powerloss
 
 linux = pytest.mark.skipif(sys.platform != "linux", reason="processes and signals as Linux has them")
 
@@ -34,25 +35,38 @@ def test_kills_lose_nothing():
     assert "Traceback" not in done.stderr
 
 
-@pytest.mark.parametrize(("encrypted", "step"), [(False, 47), (True, 6)])
-def test_power_losses_lose_nothing(encrypted, step):
-    assert faults.power_losses(2, step, seed=1, encrypted=encrypted) >= 20
+@pytest.mark.parametrize("encrypted", [False, True])
+def test_power_losses_lose_nothing(encrypted):
+    assert powerloss.power_losses(2, 40, seed=1, encrypted=encrypted) >= 40
 
 
 def test_a_power_loss_that_loses_is_noticed(monkeypatch):
     """The simulation can fail: without flushes, promises break."""
-    monkeypatch.setattr(faults.Record, "promise", _too_early)
+    monkeypatch.setattr(powerloss.Record, "promise", _too_early)
     with pytest.raises(AssertionError, match="power cut"):
-        faults.power_losses(2, step=19, seed=1)
+        powerloss.power_losses(2, 100, seed=1)
+
+
+def test_power_losses_while_keys_change_lose_nothing():
+    assert powerloss.losses_between_keys(40, seed=1) >= 40
+
+
+def test_power_losses_in_a_repair_lose_nothing():
+    assert powerloss.losses_in_a_repair(40, seed=1) >= 40
+
+
+@pytest.mark.parametrize("encrypted", [False, True])
+def test_power_losses_in_a_search_lose_nothing_that_was_kept(encrypted):
+    assert powerloss.losses_in_a_search(80, seed=1, encrypted=encrypted) >= 80
 
 
 def _too_early(record, state):
     record.promised.append((max(0, len(record.log) - 40), state))
 
 
-@pytest.mark.parametrize(("encrypted", "step"), [(False, 53), (True, 9)])
-def test_errors_of_the_disk_lose_nothing(encrypted, step):
-    assert faults.write_errors(2, step, finish_every=4, encrypted=encrypted) >= 8
+@pytest.mark.parametrize("encrypted", [False, True])
+def test_errors_of_the_disk_lose_nothing(encrypted):
+    assert faults.write_errors(2, 10, finish_every=4, encrypted=encrypted) >= 10
 
 
 def test_readers_do_not_wait_for_a_slow_disk():

@@ -3,7 +3,9 @@ from __future__ import annotations
 import functools
 import multiprocessing
 import os
+import pickle
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -16,6 +18,7 @@ import numpy as np
 import pytest
 
 from facededup.errors import JobError, UsageError
+from facededup.workers import pool
 from facededup.workers.pool import Failure, Pool
 
 # Workers import this module under its own name to find these factories and handlers.
@@ -84,6 +87,10 @@ def hang_on_thirteen(number):
     if number == 13:
         time.sleep(60)
     return number
+
+
+def touch(path):
+    open(path, "w").close()
 
 
 def broken_factory(_):
@@ -365,6 +372,28 @@ def test_workers_end_when_the_parent_is_killed(tmp_path):
         process.kill()
         assert len(pids) == 2
         assert gone(pids)
+
+
+def test_an_answer_that_nobody_takes_is_no_error(tmp_path, capfd):
+    """The parent may be killed just then; here it only stops listening, so that its worker lives on."""
+    context = multiprocessing.get_context("spawn")
+    parent, child = context.Pipe()
+    worker = context.Process(target=pool._serve, args=(child,))
+    worker.start()
+    child.close()
+    parent.send_bytes(pickle.dumps((build, touch, None)))
+    assert pickle.loads(parent.recv_bytes())[0] == "ready"
+    with socket.socket(fileno=os.dup(parent.fileno())) as end:
+        end.shutdown(socket.SHUT_RD)
+    for name in ("first", "second"):
+        parent.send_bytes(pickle.dumps(str(tmp_path / name)))
+    deadline = time.monotonic() + 30
+    while not (tmp_path / "second").exists() and worker.is_alive() and time.monotonic() < deadline:
+        time.sleep(0.01)
+    parent.close()
+    worker.join(30)
+    assert (worker.exitcode, capfd.readouterr().err) == (0, "")
+    assert (tmp_path / "second").exists()
 
 
 def test_control_c_reaches_the_parent_only(tmp_path):
