@@ -8,7 +8,7 @@ import os
 import platform
 import statistics
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -60,9 +60,21 @@ def document(figures: dict[str, Any]) -> dict[str, Any]:
 
 
 def report(figures: dict[str, Any], path: str | None) -> None:
-    """Prints the figures with date, machine and command, and writes them as JSON."""
+    """Prints the figures with date, machine and command, and writes them as JSON.
+
+    Rows of a table (a list of dictionaries) only go into the JSON.
+    """
     made = document(figures)
     for name, value in made.items():
+        if isinstance(value, list) and value and isinstance(value[0], dict):
+            continue
         print(f"{name:32} {value:.4g}" if isinstance(value, float) else f"{name:32} {value}")
     if path:
         Path(path).write_text(json.dumps(made, indent=1) + "\n")
+
+
+def table(heading: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
+    """Prints a table in Markdown."""
+    for row in (heading, ["---"] * len(heading), *rows):
+        print("|", " | ".join(map(str, row)), "|")
+    print(flush=True)
