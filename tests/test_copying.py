@@ -9,9 +9,16 @@ from servers import private_folder
 import facededup
 from facededup.errors import JobError, StoreNotFoundError, UsageError
 from facededup.results import CopyResult
-from facededup.store.base import Batch, ClusterTable, Content, FileStat, Fingerprint, ImageRecord, PairBlock
 from facededup.store.opener import open_store
-from facededup.types import Box, Decision, Face, FaceKey, Outcome, Quality
+from facededup.store.records import (
+    Batch,
+    ClusterTable,
+    Content,
+    Fingerprint,
+    ImageRecord,
+    PairBlock,
+)
+from facededup.types import Box, Decision, Face, FaceKey, FileStat, Outcome, Quality
 
 DIMENSION = 16
 MADE_BY = Fingerprint("Dlib", "w", DIMENSION, "dlib", "chip", False, "all")
