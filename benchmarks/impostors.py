@@ -1,8 +1,9 @@
 """The curves of facededup/models/curves.py: false and true match rates of an encoder against the cosine.
 
 All pairs of images, one folder a person, one face an image, the one nearest the centre. Prints the entry
-of `CURVES` to be pasted. A false match rate is only given where at least 20 false matches were counted; wrong
-labels of the set push the last points up.
+of `CURVES` to be pasted. With `--flip` it names an operating cosine, too: where the false match rate is what
+the shipped curve without mirrors has at the model's own. A false match rate is only given where at least 20
+false matches were counted; wrong labels of the set push the last points up.
 """
 
 from __future__ import annotations
@@ -10,6 +11,9 @@ from __future__ import annotations
 from common import images_of, parser, report
 
 import facededup
+from facededup.models.catalog import describe_model
+from facededup.models.curves import measured_curves
+from facededup.models.scores import cosine_at_rate, expected_false_match_rate
 
 
 def entry(result: facededup.EvaluateResult) -> str:
@@ -19,6 +23,11 @@ def entry(result: facededup.EvaluateResult) -> str:
     lines += [f"        {name}={getattr(made, name)!r}," for name in ("model", "detector", "align", "flip")]
     for name, points in (("impostors", curves.impostors), ("genuine", curves.genuine)):
         lines += [f"        {name}=(", *(f"            ({x:g}, {y:.3g})," for x, y in points), "        ),"]
+    if made.flip:
+        plain = measured_curves(made.model, made.detector, made.align, flip=False)
+        if plain is not None:
+            rate = expected_false_match_rate(describe_model(made.model).operating_cosine, plain.impostors)
+            lines.append(f"        operating_cosine={cosine_at_rate(rate, curves.impostors):.4f},")
     return "\n".join([*lines, "    ),"]).replace("'", '"')
 
 

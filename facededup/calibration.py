@@ -95,8 +95,9 @@ def choose_calibration(settings: Settings, fingerprint: Fingerprint, info: Mappi
     curves = measured_curves(
         fingerprint.model, fingerprint.detector, fingerprint.align, flip=fingerprint.flip
     )
+    own = curves.operating_cosine if curves else None
     return Calibration(
-        operating_cosine=describe_model(fingerprint.model).operating_cosine,
+        operating_cosine=describe_model(fingerprint.model).operating_cosine if own is None else own,
         source="catalogue",
         impostors=curves.impostors if curves else (),
         genuine=curves.genuine if curves else (),

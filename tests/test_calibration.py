@@ -1,5 +1,7 @@
 """Calibrations as files and in stores, and the cut for a budget of false pairs."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import assume, given
@@ -18,7 +20,6 @@ from facededup.calibration import (
 )
 from facededup.errors import PathNotFoundError, SettingMismatchError, UsageError
 from facededup.settings import Settings
-from facededup.store.base import Fingerprint
 from facededup.store.opener import open_store
 
 IMPOSTORS = ((0.5, 1e-2), (0.7, 1e-4), (0.8, 1e-6))
@@ -29,7 +30,7 @@ MADE = Calibration(
     genuine=((0.5, 0.9), (0.7, 0.5)),
     facts={"images": 12, "created": "2026-01-02"},
 )
-OTHER = Fingerprint(**{**FINGERPRINT.to_dict(), "flip": True})
+OTHER = replace(FINGERPRINT, detector="opencv")
 
 
 def written(tmp_path, calibration=MADE, fingerprint=FINGERPRINT):
@@ -43,7 +44,7 @@ def test_a_file_reads_back_as_it_was(tmp_path):
 
 
 def test_one_for_other_embeddings_is_refused(tmp_path):
-    with pytest.raises(SettingMismatchError, match="holds for flip True"):
+    with pytest.raises(SettingMismatchError, match="holds for detector 'opencv'"):
         read_calibration(written(tmp_path, fingerprint=OTHER), FINGERPRINT)
 
 
@@ -82,6 +83,11 @@ def test_the_file_goes_before_the_store_and_that_before_the_catalogue(tmp_path):
     catalogue = choose_calibration(Settings(), FINGERPRINT, {})
     assert (catalogue.source, catalogue.operating_cosine) == ("catalogue", 0.93)
     assert catalogue.false_match_rate(0.9418) == pytest.approx(1e-4, rel=0.2)
+
+
+def test_mirrors_have_a_scale_of_their_own():
+    mirrored = choose_calibration(Settings(), replace(FINGERPRINT, flip=True), {})
+    assert (mirrored.source, mirrored.operating_cosine) == ("catalogue", 0.9325)
 
 
 def test_the_catalogue_has_no_rates_for_embeddings_made_otherwise():

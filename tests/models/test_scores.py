@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from facededup.models.catalog import MODELS
+from facededup.models.catalog import MODELS, describe_model
 from facededup.models.curves import CURVES
 from facededup.models.scores import (
     cosine_at_rate,
@@ -91,7 +91,17 @@ def test_true_matches_are_interpolated_and_end_at_identical_faces():
     assert true_match_rate(0.6, ()) is None
 
 
-@pytest.mark.parametrize("curves", CURVES, ids=lambda curves: curves.model)
+def test_with_mirrors_the_operating_cosine_lets_as_many_strangers_through():
+    plain, mirrored = CURVES
+    assert (plain.model, plain.flip, mirrored.model, mirrored.flip) == ("Dlib", False, "Dlib", True)
+    cut = describe_model("Dlib").operating_cosine
+    assert expected_false_match_rate(mirrored.operating_cosine, mirrored.impostors) == pytest.approx(
+        expected_false_match_rate(cut, plain.impostors), rel=0.01
+    )
+    assert true_match_rate(mirrored.operating_cosine, mirrored.genuine) > true_match_rate(cut, plain.genuine)
+
+
+@pytest.mark.parametrize("curves", CURVES, ids=lambda curves: f"{curves.model}-{curves.flip}")
 def test_measured_curves_fall(curves):
     for points in (curves.impostors, curves.genuine):
         cosines, shares = [point[0] for point in points], [point[1] for point in points]
