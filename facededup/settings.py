@@ -168,6 +168,10 @@ class Settings:
         return bool(self.gpu or self.devices or half or named)
 
 
+_OTHER_VARIABLES = ("key", "cache", "config")
+"""Read from the environment where they are needed; no fields of `Settings`."""
+_NEAR = 0.85
+"""How like a known name an unknown one is before it counts as misspelt: other programs may have theirs."""
 _TYPES = get_type_hints(Settings)
 _NAMES = tuple(item.name for item in fields(Settings))
 
@@ -203,6 +207,23 @@ def load_settings(
             values = {name: value for name, value in values.items() if name not in CUTS}
         values.update(layer)
     return Settings(**values)
+
+
+def misspelt_variables(environment: Mapping[str, str] | None = None) -> dict[str, str]:
+    """Variables that look like a setting's and are none, each with the one that was probably meant.
+
+    Args:
+        environment: Defaults to `os.environ`.
+    """
+    environment = os.environ if environment is None else environment
+    known = {ENVIRONMENT_PREFIX + name.upper() for name in (*_NAMES, *_OTHER_VARIABLES)}
+    unknown = [name for name in environment if name.startswith(ENVIRONMENT_PREFIX) and name not in known]
+    if not unknown:
+        return {}
+    import difflib
+
+    near = {name: difflib.get_close_matches(name, known, n=1, cutoff=_NEAR) for name in unknown}
+    return {name: matches[0] for name, matches in near.items() if matches}
 
 
 def chosen_settings(settings: Settings | None, options: Mapping[str, Any]) -> Settings:

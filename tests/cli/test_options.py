@@ -96,6 +96,15 @@ def test_command_line_beats_environment_beats_file(asked, tmp_path, monkeypatch)
     assert settings.reset
 
 
+def test_a_misspelt_variable_is_told_and_others_are_left_alone(asked, monkeypatch):
+    monkeypatch.setenv("FACEDEDUP_TRESHOLD", "0.6")
+    monkeypatch.setenv("FACEDEDUP_KEY", "k" * 16)
+    monkeypatch.setenv("FACEDEDUP_SITE_NAME", "north")
+    told = CliRunner().invoke(asked.app, []).stderr
+    assert told == "note: FACEDEDUP_TRESHOLD in the environment is no setting; FACEDEDUP_THRESHOLD is\n"
+    assert CliRunner().invoke(asked.app, ["--quiet"]).stderr == ""
+
+
 @pytest.mark.parametrize(
     ("line", "sentence"),
     [

@@ -18,7 +18,7 @@ from facededup.cli.options.output import TalkOptions
 from facededup.errors import UsageError
 from facededup.progress import Progress, SilentProgress
 from facededup.report.files import STANDARD_OUTPUT, check_writable
-from facededup.settings import Settings, load_settings, parse_devices
+from facededup.settings import Settings, load_settings, misspelt_variables, parse_devices
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -110,6 +110,8 @@ def _request(options: dict[str, Any]) -> Iterator[Request]:
         )
     quiet = options["quiet"]
     notes = console(sys.stderr, quiet=quiet)
+    for name, meant in misspelt_variables().items():
+        notes.print(f"note: {name} in the environment is no setting; {meant} is", soft_wrap=True)
     with TerminalProgress(notes) if notes.is_terminal and not quiet else _no_progress() as progress:
         yield Request(
             settings=settings,
