@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import ctypes
 import io
 import math
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
-from PIL import Image, ImageChops, ImageFile, UnidentifiedImageError
+from PIL import Image, ImageChops, ImageFile, UnidentifiedImageError, _imaging
 
 from facededup.types import Array, Pixels
 
@@ -88,6 +90,8 @@ def decode(data: bytes, *, max_pixels: int, long_side: int | None = None) -> Dec
     if not data:
         raise DecodeError("empty file")
     kind = _recognise(data)
+    if kind == "TIFF":
+        _silence_libtiff()
     try:
         with pillow_limits(), Image.open(io.BytesIO(data), formats=[kind]) as image:
             _check_header(image, data, max_pixels)
@@ -147,6 +151,19 @@ def _register_heif() -> bool:
         return False
     pillow_heif.register_heif_opener()
     return True
+
+
+@cache
+def _silence_libtiff() -> None:
+    """Keeps libtiff from writing to the terminal what Pillow raises anyway.
+
+    Its handlers belong to the process and have no setting in Pillow, whose library is asked for them: a
+    symbol is looked up in all that a library was linked with. Where libtiff is hidden in it, it stays loud.
+    """
+    with suppress(AttributeError, OSError):
+        library = ctypes.CDLL(_imaging.__file__)
+        library.TIFFSetErrorHandler(None)
+        library.TIFFSetWarningHandler(None)
 
 
 @contextmanager

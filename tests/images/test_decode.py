@@ -257,3 +257,13 @@ def test_a_reduced_jpeg_on_its_side_knows_its_upright_size():
 def test_a_png_always_comes_whole():
     data = encode(smooth(1600, 1200), "PNG")
     assert not decode(data, max_pixels=10**7, long_side=640).is_reduced
+
+
+def test_a_damaged_tiff_writes_nothing_to_the_terminal(capfd):
+    stream = io.BytesIO()
+    Image.effect_noise((32, 32), 50).save(stream, "TIFF", compression="tiff_lzw")
+    data = bytearray(stream.getvalue())
+    data[10:200] = b"\xff" * 190
+    with pytest.raises(DecodeError, match="damaged image"):
+        decode(bytes(data), max_pixels=1 << 20)
+    assert capfd.readouterr() == ("", "")
