@@ -71,6 +71,7 @@ class Settings:
         queue: Celery workers do the work.
         resume: Take up the queued job that an earlier run of this store left.
         chunk_images: Images in one task of the queue.
+        worker_wait: Seconds without a sign of a worker before a queued job ends; 0 to wait for ever.
         broker_url: Of the queue.
         result_backend: Redis URL of jobs and results; None for the broker's.
         roots: Folders a worker may read below, separated as in PATH; None for any.
@@ -117,6 +118,7 @@ class Settings:
     queue: bool = False
     resume: bool = False
     chunk_images: int = 64
+    worker_wait: float = 600.0
     broker_url: str | None = None
     result_backend: str | None = None
     roots: str | None = None
@@ -150,6 +152,8 @@ class Settings:
             raise UsageError(f"limit must be 0 or more, not {self.limit}")
         if not self.image_timeout > 0:
             raise UsageError(f"image_timeout must be above 0 seconds, not {self.image_timeout}")
+        if not self.worker_wait >= 0:
+            raise UsageError(f"worker_wait must be 0 seconds (for ever) or more, not {self.worker_wait}")
         if not -100 <= self.threshold <= 1:
             raise UsageError(f"threshold must be at most 1 (identical), not {self.threshold}")
         if self.min_quality is not None and not 0 <= self.min_quality <= 1:

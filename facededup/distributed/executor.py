@@ -28,6 +28,9 @@ WINDOW = 256
 JOB_NOTE = "queue_job"
 """Under this name a store keeps the job that is under way, for `--resume`."""
 
+GO_ON = "run `facededup index` with --queue --resume; what was done is kept"
+"""After a job that ended for want of workers."""
+
 
 class QueueExecutor:
     """Celery workers do the work of one run."""
@@ -56,7 +59,8 @@ class QueueExecutor:
         self._work.record({JOB_NOTE: name})
         job = depot().job(name)
         job.put("known", self._work.known.tobytes())
-        self._farm = Farm(app, job, INDEX_TASK, description)
+        wait = self._work.settings.worker_wait
+        self._farm = Farm(app, job, INDEX_TASK, description, worker_wait=wait, go_on=GO_ON)
         self._farm.adopt(payloads)
         self._adopted = {unit: unpack_tasks(payload) for unit, payload in payloads.items()}
         self._numbers = itertools.count(max(payloads, default=-1) + 1)

@@ -44,6 +44,8 @@ class Farm:
         job: Of the depot; `description` is put there.
         task: The task's name.
         description: What all units share.
+        worker_wait: Seconds of waiting without a sign of a worker before the job is given up; 0 for none.
+        go_on: What to do then, once there are workers: the rest of a sentence.
         on_failure: Told what went wrong with a unit, before it is sent again.
     """
 
@@ -53,6 +55,9 @@ class Farm:
         job: Job,
         task: str,
         description: bytes,
+        *,
+        worker_wait: float,
+        go_on: str,
         on_failure: Callable[[str], None] = lambda _error: None,
     ) -> None:
         self.job = job
@@ -60,12 +65,19 @@ class Farm:
         self._task = task
         self._queue = TASK_QUEUES[task]
         self._description = description
+        self._worker_wait = worker_wait
+        self._go_on = go_on
         self._on_failure = on_failure
         self._payloads: dict[int, bytes] = {}
         self._sent_at: dict[int, float] = {}
         self._begun: dict[int, int] = {}
         self._finished: deque[tuple[int, bytes | Failure]] = deque()
-        self._looked_at = self._heard_at = time.monotonic()
+        self._looked_at = time.monotonic()
+        self._quiet = 0.0
+        """Seconds that `next` waited since the last sign of a worker."""
+        self._waiting: int | None = None
+        """Messages in the queue when it was last looked into."""
+        self._is_told = False
         self._connect()
         job.describe(description)
 
@@ -98,13 +110,35 @@ class Farm:
         """Waits for the next unit to end: its number and its result.
 
         Raises:
-            JobError: No worker can do this job, or the servers are gone.
+            JobError: No worker can do this job, or none is there, or the servers are gone.
         """
         while not self._finished:
+            began = time.monotonic()
             self._collect(self.job.wait(1.0))
             if time.monotonic() - self._looked_at > LOOK_SECONDS:
                 self.look_after()
+            self._quiet += time.monotonic() - began
+            self._tell_of_quiet()
         return self._finished.popleft()
+
+    def _tell_of_quiet(self) -> None:
+        """Says that nobody is at the job, and in the end gives it up.
+
+        Raises:
+            JobError: That was so for too long.
+        """
+        if self._quiet > QUIET_SECONDS and not self._is_told:
+            _log.warning("no worker is at this job: is `facededup worker` running?")
+            self._is_told = True
+        if 0 < self._worker_wait < self._quiet:
+            raise JobError(
+                f"no worker did anything for {self._worker_wait:g} seconds: start `facededup worker`, then "
+                f"{self._go_on}"
+            )
+
+    def _hear(self) -> None:
+        """There was a sign of a worker."""
+        self._quiet, self._is_told = 0.0, False
 
     def look_after(self) -> None:
         """Collects results whose news got lost, and sends units again whose worker did."""
@@ -114,9 +148,9 @@ class Farm:
             return
         self._collect(self._payloads)
         begun, leased = self.job.standing(list(self._payloads))
-        if leased:
-            self._heard_at = time.monotonic()
         lost = [unit for unit, count in begun.items() if unit not in leased and count > self._begun[unit]]
+        if leased or lost:
+            self._hear()
         for unit in lost:
             self._try_again(unit, begun[unit], "the worker died")
         overdue = time.monotonic() - LOST_SECONDS
@@ -125,16 +159,22 @@ class Farm:
             for unit in self._payloads
             if unit not in leased and unit not in lost and self._sent_at[unit] < overdue
         ]
-        if silent and self._queue_is_empty():
+        if silent:
+            self._look_into_queue(silent)
+
+    def _look_into_queue(self, silent: Iterable[int]) -> None:
+        """Sends units again that are not in the queue any more; where others are before them, waits on."""
+        waiting = self._messages_waiting()
+        if waiting == 0:
             for unit in silent:
                 self._send(unit)
-        if time.monotonic() - self._heard_at > QUIET_SECONDS:
-            _log.warning("no worker is at this job: is `facededup worker` running?")
-            self._heard_at = float("inf")  # once is enough
+        elif waiting is not None and self._waiting not in (None, waiting):
+            self._hear()  # of workers that are at another job
+        self._waiting = waiting or None
 
     def _collect(self, units: Iterable[int]) -> None:
         for unit, ended in self.job.ended([unit for unit in units if unit in self._payloads]).items():
-            self._heard_at = time.monotonic()
+            self._hear()
             if ended.error:
                 self._failed(unit, ended)
             else:
@@ -185,14 +225,16 @@ class Farm:
             raise JobError(f"the broker at {place} cannot be reached: {exc}") from exc
         self._sent_at[unit] = time.monotonic()
 
-    def _queue_is_empty(self) -> bool:
+    def _messages_waiting(self) -> int | None:
+        """Messages in the queue that no worker has taken; None where the broker does not answer."""
+        from kombu.exceptions import OperationalError
+
         with self._app.connection_for_write() as connection:
             try:
-                return bool(
-                    connection.default_channel.queue_declare(self._queue, passive=True).message_count == 0
-                )
+                declared = connection.default_channel.queue_declare(self._queue, passive=True)
             except connection.channel_errors:
-                return True  # there is no such queue: to Redis an empty one does not exist
-            except connection.connection_errors as exc:
+                return 0  # there is no such queue: to Redis an empty one does not exist
+            except (OperationalError, *connection.connection_errors) as exc:
                 _log.info("the broker did not answer: %s", type(exc).__name__)
-                return False
+                return None
+        return int(declared.message_count)

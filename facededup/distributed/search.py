@@ -45,6 +45,8 @@ BLOCKS = 12
 PART_ROWS = 16_384
 """Vectors in one value of the depot: 8 MB of the default model's."""
 VECTORS_WANTED = "the vectors are neither in a store this worker can read nor in the depot"
+GO_ON = "run `facededup find` again, with --queue or without; what was done is kept"
+"""After a search that ended for want of workers."""
 
 _one_at_a_time = threading.Lock()
 """A search uses all cores by itself."""
@@ -93,7 +95,12 @@ class QueueJoin:
         axes = np.empty((source.dimension, 0)) if screen is None else screen.axes
         described = {"cut": cut, "store": self._store, "mark": _mark(self._snapshot)}
         given = _Vectors(job, source, group)
-        farm = Farm(app, job, SEARCH_TASK, pack(described, axes), on_failure=given.offer)
+        farm = Farm(
+            *(app, job, SEARCH_TASK, pack(described, axes)),
+            worker_wait=self._settings.worker_wait,
+            go_on=GO_ON,
+            on_failure=given.offer,
+        )
         try:
             for (top, bottom, left, right), found in _in_order(farm, _plan(len(source), since)):
                 if len(found):

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 import urllib.request
 
 import pytest
@@ -16,6 +17,11 @@ from machines import ROOT, Redis, Worker, free_port, wait_for, worker
 from test_index import assert_same, table
 
 import facededup
+from facededup.distributed import farm as farms
+from facededup.distributed.celery_app import INDEX_QUEUE, INDEX_TASK, app, configure
+from facededup.distributed.depot import Depot
+from facededup.errors import JobError
+from facededup.settings import Settings
 
 
 def keys(url, pattern):
@@ -120,6 +126,61 @@ def test_ctrl_c_leaves_a_job_to_be_taken_up(own, pictures, store, expected, tmp_
     assert_same(table(store), expected)
 
 
+def test_a_job_without_workers_ends_and_is_taken_up(own, pictures, store, expected, tmp_path):
+    command = [sys.executable, "-m", "facededup", "index", str(pictures), "--store", store, "--queue"]
+    command += ["--chunk-images", "3"]
+    ended = subprocess.run(
+        [*command, "--worker-wait", "1.5"], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert ended.returncode == 1, ended.stderr
+    assert "no worker did anything for 1.5 seconds: start `facededup worker`" in ended.stderr
+    assert "--queue --resume" in " ".join(ended.stderr.split())
+    assert "Traceback" not in ended.stderr
+    left = units(own.url)
+    assert len(left) == 6
+    with worker(own.url, tmp_path / "log", "-c", "2", "--cpu"):
+        wait_for(lambda: len(keys(own.url, ":ended:")) == 6, "the end of the chunks that were sent before")
+        subprocess.run([*command, "--resume"], check=True, timeout=60)
+    assert_same(table(store), expected)
+    assert not keys(own.url, "")
+
+
+def test_a_job_waits_while_its_workers_work(own, pictures, store, expected, tmp_path):
+    with worker(own.url, tmp_path / "log", command=("-c", SLOW)):
+        result = facededup.index([pictures], store=store, queue=True, chunk_images=17, worker_wait=3)
+    assert result.read == 17
+    assert_same(table(store), expected)
+
+
+def test_workers_at_another_job_are_workers(own, monkeypatch):
+    monkeypatch.setattr(farms, "LOST_SECONDS", 0.1)
+    monkeypatch.setattr(farms, "LOOK_SECONDS", 0.1)
+    configure(Settings(broker_url=own.url))
+    farm = farms.Farm(
+        *(app, Depot(own.url).job("mine"), INDEX_TASK, b"what all units share"),
+        worker_wait=1.5,
+        go_on="go on",
+    )
+    farm.add(dict.fromkeys(range(4), b"a unit"))
+    ended = []
+
+    def fail():
+        with pytest.raises(JobError, match=r"no worker did anything for 1.5 seconds.* then go on"):
+            farm.next()
+        ended.append(True)
+
+    waiting = threading.Thread(target=fail)
+    waiting.start()
+    with client.Redis.from_url(own.url) as connection:
+        for _ in range(3):
+            time.sleep(1)
+            assert connection.lpop(INDEX_QUEUE)
+            assert not ended
+    waiting.join(20)
+    assert ended
+    farm.close()
+
+
 @pytest.mark.parametrize("kept", [True, pytest.param(False, marks=pytest.mark.slow)])
 def test_a_server_restarted_in_mid_job(own, pictures, expected, tmp_path, kept):
     store = str(tmp_path / "faces.h5")
@@ -148,6 +209,20 @@ def test_rabbitmq_restarted_in_mid_job(own, rabbit, pictures, expected, monkeypa
         rabbit.start()
         run.finish()
     assert_same(table(store), expected)
+
+
+SLOW = """
+import sys, time
+from facededup.distributed import tasks
+from facededup.distributed.worker import run_worker
+from facededup.settings import load_settings
+real = tasks._index
+def slow(job, payload):
+    time.sleep(6)
+    return real(job, payload)
+tasks._index = slow
+sys.exit(run_worker(load_settings({"processes": 1, "gpu": False}), ["index"], log_level="INFO"))
+"""
 
 
 SABOTAGE = """

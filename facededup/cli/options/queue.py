@@ -21,6 +21,15 @@ class QueueOptions:
             rich_help_panel=_HEADING,
         ),
     ] = None
+    worker_wait: Annotated[
+        float | None,
+        typer.Option(
+            "--worker-wait",
+            metavar="SECONDS",
+            help="With --queue: end when no worker did anything for so long; 0 waits for ever. Default: 600.",
+            rich_help_panel=_HEADING,
+        ),
+    ] = None
 
 
 class QueuedIndexOptions(QueueOptions):
