@@ -24,12 +24,17 @@ def main() -> None:
     arguments.add_argument("--store", help="keep the store here instead of a temporary folder")
     arguments.add_argument("--flip", action="store_true", help="average each face with its mirror")
     arguments.add_argument("--threshold", type=float, default=0.4)
+    arguments.add_argument("--crops", type=int, help="average so many cuts of each face: 1, 2 or 5")
     given = arguments.parse_args()
     images_of(given.faces)
     with tempfile.TemporaryDirectory() as folder:
         store = given.store or os.path.join(folder, "faces.h5")
         result = facededup.evaluate(
-            given.faces, store=store, flip=given.flip or None, thresholds=(given.threshold,)
+            given.faces,
+            store=store,
+            flip=given.flip or None,
+            crops=given.crops,
+            thresholds=(given.threshold,),
         )
         found = facededup.find(store=store, threshold=given.threshold, limit=1)
     overall, quality = result.overall, result.overall.clusters[0]

@@ -32,7 +32,9 @@ SCHEMA = "facededup/calibration/1"
 STORED_AS = "calibration"
 """The key of a store's `info`."""
 
-_MADE_WITH = ("model", "weights", "detector", "align", "flip")
+_MADE_WITH = ("model", "weights", "detector", "align", "flip", "crops")
+_UNSAID = {"crops": 1}
+"""What calibrations from before there was a choice were made with."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,7 +95,11 @@ def choose_calibration(settings: Settings, fingerprint: Fingerprint, info: Mappi
     if stored is not None:
         return replace(_parsed(stored, fingerprint, "the store's calibration"), source="store")
     curves = measured_curves(
-        fingerprint.model, fingerprint.detector, fingerprint.align, flip=fingerprint.flip
+        fingerprint.model,
+        fingerprint.detector,
+        fingerprint.align,
+        flip=fingerprint.flip,
+        crops=fingerprint.crops,
     )
     own = curves.operating_cosine if curves else None
     return Calibration(
@@ -143,7 +149,7 @@ def _parsed(table: Mapping[str, Any], fingerprint: Fingerprint, what: str) -> Ca
     if table.get("schema") != SCHEMA:
         raise UsageError(f"{what} is none: it does not begin with schema {SCHEMA!r}")
     for name in _MADE_WITH:
-        own, other = getattr(fingerprint, name), table.get(name)
+        own, other = getattr(fingerprint, name), table.get(name, _UNSAID.get(name))
         if own != other:
             raise SettingMismatchError(
                 f"{what} holds for {name} {other!r}, and the embeddings were made with {own!r}: "

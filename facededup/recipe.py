@@ -54,6 +54,7 @@ def choose_fingerprint(settings: Settings, existing: Fingerprint | None, store: 
         "align": settings.align,
         "flip": settings.flip,
         "faces": settings.faces,
+        "crops": settings.crops,
     }
     if existing is not None:
         for name, value in given.items():
@@ -72,6 +73,7 @@ def choose_fingerprint(settings: Settings, existing: Fingerprint | None, store: 
         align=choose_alignment(settings.align, model, detector),
         flip=bool(settings.flip),
         faces=settings.faces or "all",
+        crops=settings.crops or 1,
     )
 
 
@@ -156,14 +158,16 @@ def open_encoder(fingerprint: Fingerprint, settings: Settings, *, threads: int, 
     if engine.device == CPU_DEVICE:
         if half:
             raise UsageError("float16 is for GPUs, and the network runs on the CPU: leave --precision out")
-        return Encoder(engine, batch_size=settings.batch_size, flip=fingerprint.flip)
+        return Encoder(engine, batch_size=settings.batch_size, crops=fingerprint.crops, flip=fingerprint.flip)
     name = next((gpu.name for gpu in list_gpus() if gpu.number == placement.device), "")
     sizes = BatchSizes(batch_key(engine, name, half=half, memory_limit=settings.gpu_memory_limit))
     size = settings.batch_size or sizes.get()
     if size is None and not few:
         size = find_batch_size(engine.run, model.input_size)
         sizes.put(size)
-    return Encoder(engine, batch_size=size, flip=fingerprint.flip, remember=sizes.put)
+    return Encoder(
+        engine, batch_size=size, crops=fingerprint.crops, flip=fingerprint.flip, remember=sizes.put
+    )
 
 
 def _open_engine(

@@ -15,6 +15,7 @@ from facededup.errors import PathNotFoundError, UsageError
 
 ENVIRONMENT_PREFIX = "FACEDEDUP_"
 FACE_CHOICES = ("all", "largest", "center", "single")
+CROP_CHOICES = (1, 2, 5)
 INDEX_CHOICES = ("auto", "flat", "ivf", "hnsw")
 CUTS = ("threshold", "max_false_pairs", "fmr")
 """Ways to say where the line is drawn; the last one given counts, and one place may give only one."""
@@ -41,6 +42,7 @@ class Settings:
         detector: Face detector.
         align: How faces are cut out.
         flip: Average each face with its mirror.
+        crops: Average so many vertical cuts of each face: 1, 2 or 5.
         faces: Which faces of an image are stored: `all`, `largest`, `center`, `single`.
         processes: Worker processes; None for one a core.
         batch_size: Faces an embedding batch; None lets the engine choose.
@@ -90,6 +92,7 @@ class Settings:
     detector: str | None = None
     align: str | None = None
     flip: bool | None = None
+    crops: int | None = None
     faces: str | None = None
     processes: int | None = None
     batch_size: int | None = None
@@ -127,6 +130,8 @@ class Settings:
         """Refuses values no part of the program could use."""
         if self.faces is not None and self.faces not in FACE_CHOICES:
             raise UsageError(f"faces must be one of {', '.join(FACE_CHOICES)}, not {self.faces!r}")
+        if self.crops is not None and self.crops not in CROP_CHOICES:
+            raise UsageError(f"crops must be one of {', '.join(map(str, CROP_CHOICES))}, not {self.crops}")
         for name, choices in (
             ("index", INDEX_CHOICES),
             ("clustering", CLUSTERING_CHOICES),

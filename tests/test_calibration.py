@@ -1,6 +1,7 @@
 """Calibrations as files and in stores, and the cut for a budget of false pairs."""
 
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -41,6 +42,14 @@ def written(tmp_path, calibration=MADE, fingerprint=FINGERPRINT):
 
 def test_a_file_reads_back_as_it_was(tmp_path):
     assert read_calibration(written(tmp_path), FINGERPRINT) == MADE
+
+
+def test_one_from_before_there_were_cuts_holds_for_one(tmp_path):
+    path = Path(written(tmp_path))
+    path.write_text(path.read_text().replace("crops = 1\n", ""))
+    assert read_calibration(str(path), FINGERPRINT) == MADE
+    with pytest.raises(SettingMismatchError, match="holds for crops 1, and the embeddings were made with 5"):
+        read_calibration(str(path), replace(FINGERPRINT, crops=5))
 
 
 def test_one_for_other_embeddings_is_refused(tmp_path):

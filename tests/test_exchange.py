@@ -131,6 +131,15 @@ def test_what_does_not_fit_is_refused_in_a_sentence(filled, tmp_path):
             "another model and flip",
             {"path": paths, "embedding": two, "fingerprint": other},
         ),
+        (
+            SettingMismatchError,
+            "another crops",
+            {
+                "path": paths,
+                "embedding": two,
+                "fingerprint": json.dumps({**FINGERPRINT.to_dict(), "crops": 2}),
+            },
+        ),
         (SettingMismatchError, "have 64 numbers", {"path": paths, "embedding": two[:, :64]}),
         (UsageError, "needs the columns", {"embedding": two}),
         (UsageError, "needs the columns", {"path": paths, "embedding": two[0]}),

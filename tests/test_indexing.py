@@ -190,6 +190,8 @@ def test_settings_of_the_store_are_kept_and_a_different_one_is_refused(pictures,
         index(pictures, store, faces="all")
     with pytest.raises(SettingMismatchError, match="flip off, not on"):
         facededup.find(store=store, flip=True)
+    with pytest.raises(SettingMismatchError, match="crops 1, not 5"):
+        index(pictures, store, crops=5)
     assert index(pictures, store, faces="all", reset=True).fingerprint.faces == "all"
 
 

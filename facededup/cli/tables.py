@@ -410,10 +410,11 @@ def _where(number: int, face: Face) -> str:
 
 
 def _maker(fingerprint: Fingerprint) -> str:
+    crops = f", {fingerprint.crops} cuts" if fingerprint.crops > 1 else ""
     flip = ", with mirrors" if fingerprint.flip else ""
     return (
-        f"model {fingerprint.model}, detector {fingerprint.detector}, {fingerprint.align} alignment{flip}, "
-        f"{fingerprint.faces} faces"
+        f"model {fingerprint.model}, detector {fingerprint.detector}, {fingerprint.align} alignment"
+        f"{crops}{flip}, {fingerprint.faces} faces"
     )
 
 

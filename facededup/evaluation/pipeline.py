@@ -154,7 +154,7 @@ def keep_calibration(result: EvaluateResult, location: str, key_file: str | None
         if replace(own, faces="") != replace(result.fingerprint, faces=""):
             raise SettingMismatchError(
                 f"the embeddings of {store.location!r} were made otherwise than those that were evaluated: "
-                f"evaluate with the same --model, --detector, --align and --flip"
+                f"evaluate with the same --model, --detector, --align, --flip and --crops"
             )
         writer.record({STORED_AS: result.calibration.to_dict(own)})
 

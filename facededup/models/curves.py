@@ -1,6 +1,7 @@
 """How often a model takes two people for one, and one for two, against the cosine: measured curves as data.
 
-A curve belongs to all that makes an embedding, so it is looked up by detector, alignment and mirror as well.
+A curve belongs to all that makes an embedding, so it is looked up by detector, alignment, cuts and mirror as
+well.
 """
 
 from __future__ import annotations
@@ -22,9 +23,10 @@ class MeasuredCurves:
         flip: Whether embeddings average a face and its mirror.
         impostors: Share of the pairs of two people at or above a cosine: the false match rate.
         genuine: Share of the pairs of one person at or above a cosine: the true match rate.
-        operating_cosine: The cosine that similarity 0.40 stands for, None for the catalogue's. A mean over a
-            face and its mirror comes nearer to that of everybody, strangers included, so its own one is where
-            the false match rate is what the model without mirrors has at the catalogue's.
+        operating_cosine: The cosine that similarity 0.40 stands for, None for the catalogue's. A mean over
+            views of a face comes nearer to that of everybody, strangers included, so its own one is where
+            the false match rate is what the model with one view has at the catalogue's.
+        crops: How many cuts of a face they average.
     """
 
     model: str
@@ -34,6 +36,7 @@ class MeasuredCurves:
     impostors: CurvePoints
     genuine: CurvePoints
     operating_cosine: float | None = None
+    crops: int = 1
 
 
 # Printed by benchmarks/impostors.py from half of LFW; see docs/accuracy.md.
@@ -118,9 +121,12 @@ CURVES = (
 )
 
 
-def measured_curves(model: str, detector: str, align: str, *, flip: bool) -> MeasuredCurves | None:
+def measured_curves(
+    model: str, detector: str, align: str, *, flip: bool, crops: int
+) -> MeasuredCurves | None:
     """The curves of this way to make embeddings, None where nobody measured them."""
     for curves in CURVES:
-        if (curves.model, curves.detector, curves.align, curves.flip) == (model, detector, align, flip):
+        made = (curves.model, curves.detector, curves.align, curves.flip, curves.crops)
+        if made == (model, detector, align, flip, crops):
             return curves
     return None

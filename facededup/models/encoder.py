@@ -1,4 +1,4 @@
-"""From aligned faces to embeddings: batches, mirror averaging and normalisation, on any engine."""
+"""From aligned faces to embeddings: batches, the mean over views and normalisation, on any engine."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import numpy as np
 
 from facededup.errors import DeviceMemoryError, JobError
 from facededup.models.contract import CPU_DEVICE, Engine
+from facededup.models.views import count_views, views
 from facededup.types import Floats, Pixels
 
 # Measured: from 8 to 64 faces the time a face is the same on CPU cores, alone it is a quarter longer.
@@ -21,11 +22,13 @@ class Encoder:
     Attributes:
         engine: Runs the network.
         batch_size: Faces given to the engine at once; halved for good where they do not fit into its memory.
-        flip: Whether an embedding is the mean over the face and its mirror.
+        crops: An embedding is the mean over so many vertical cuts of the face: 1, 2 or 5.
+        flip: Whether the mirror of each cut counts as well.
 
     Args:
         engine: See above.
         batch_size: See above; None for what usually suits the device.
+        crops: See above.
         flip: See above.
         remember: Told a batch size that was found to fit.
     """
@@ -35,11 +38,13 @@ class Encoder:
         engine: Engine,
         *,
         batch_size: int | None = None,
+        crops: int = 1,
         flip: bool = False,
         remember: Callable[[int], None] | None = None,
     ) -> None:
         self.engine = engine
         self.batch_size = batch_size or (_CPU_BATCH if engine.device == CPU_DEVICE else _GPU_BATCH)
+        self.crops = crops
         self.flip = flip
         self._remember = remember
 
@@ -76,16 +81,16 @@ class Encoder:
                 f"{model.name} takes uint8 faces of shape (n, {height}, {width}, 3),"
                 f" not {chips.dtype} {chips.shape}"
             )
-        embeddings = np.empty((len(chips), model.dimension), np.float32)
+        embeddings = np.zeros((len(chips), model.dimension), np.float32)
         start = 0
         while start < len(chips):
             size = self.batch_size
             part = slice(start, start + size)
             try:
-                embeddings[part] = self._run(chips[part], size)
-                if self.flip:
-                    embeddings[part] += self._run(chips[part, :, ::-1], size)
+                for view in views(chips[part], crops=self.crops, flip=self.flip):
+                    embeddings[part] += self._run(view, size)
             except DeviceMemoryError:
+                embeddings[part] = 0  # views that did fit
                 tried = min(size, len(chips) - start)
                 if tried == 1:
                     raise
@@ -95,8 +100,7 @@ class Encoder:
                     self._remember(self.batch_size)
                 continue
             start += size
-        if self.flip:
-            embeddings /= 2
+        embeddings /= count_views(crops=self.crops, flip=self.flip)
         return embeddings
 
     def _run(self, chips: Pixels, size: int) -> Floats:

@@ -27,6 +27,7 @@ class Fingerprint:
         align: How a face is cut out (`chip`: dlib's five-point chip).
         flip: Whether embeddings average a face and its mirror.
         faces: Which faces of an image are stored: `all`, `largest`, `center` or `single`.
+        crops: How many vertical cuts of a face embeddings average; stores that do not say it have 1.
     """
 
     model: str
@@ -36,6 +37,7 @@ class Fingerprint:
     align: str
     flip: bool
     faces: str
+    crops: int = 1
 
     def to_dict(self) -> dict[str, Any]:
         """As plain values for JSON."""

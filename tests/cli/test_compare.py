@@ -57,9 +57,10 @@ def test_without_a_face_there_is_a_reason(pictures, store):
 
 def test_the_scores_are_those_of_the_store(pictures, store):
     files = [pictures / "hopper-half-size.jpg", pictures / "hopper-low-quality.jpg"]
-    facededup.index(files, store=store, processes=1, align="deepface", flip=True)
+    facededup.index(files, store=store, processes=1, align="deepface", flip=True, crops=2)
     result = facededup.compare(*files, store=store)
     assert (result.fingerprint.align, result.fingerprint.flip) == ("deepface", True)
+    assert result.fingerprint.crops == 2
     found = facededup.find(store=store, threshold=0.0)
     (stored,) = [pair.cosine for pair in found.pairs]
     assert result.pairs[0].cosine == pytest.approx(stored, abs=1e-5)

@@ -53,8 +53,8 @@ def test_nothing_given_is_the_defaults(asked):
 def test_every_option_reaches_its_setting(asked):
     line = (
         "--store s.h5 --cpu --engine onnx --model-name ArcFace --detector-backend mtcnn --faces center "
-        "--flip -p 3 --batch-size 7 --follow-symlinks --max-pixels 99 --reset --rehash --threshold 0.5 "
-        "--max-pairs 8 --limit 0 --index flat --exact --recall 0.9 --clustering components "
+        "--flip --crops 2 -p 3 --batch-size 7 --follow-symlinks --max-pixels 99 --reset --rehash "
+        "--threshold 0.5 --max-pairs 8 --limit 0 --index flat --exact --recall 0.9 --clustering components "
         "--group-by parent --against b.h5 --calibration c.toml --min-quality 0.2 --normalize "
         "--queue --resume --chunk-images 5 --worker-wait 0"
     )
@@ -66,6 +66,7 @@ def test_every_option_reaches_its_setting(asked):
         detector="mtcnn",
         faces="center",
         flip=True,
+        crops=2,
         processes=3,
         batch_size=7,
         follow_symlinks=True,
@@ -114,6 +115,7 @@ def test_a_misspelt_variable_is_told_and_others_are_left_alone(asked, monkeypatc
     ("line", "sentence"),
     [
         (["--faces", "some"], "faces must be one of"),
+        (["--crops", "3"], "crops must be one of 1, 2, 5, not 3"),
         (["-p", "0"], "processes must be at least 1"),
         (["--json", "-", "--metrics", "-"], "only one of --json, --csv, --report and --metrics"),
         (["--config", "missing.toml"], "there is no configuration file"),

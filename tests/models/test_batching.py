@@ -28,6 +28,19 @@ def test_mirrors_are_halved_with_their_faces(engine, chips):
     np.testing.assert_allclose(encoder.encode(chips), expected, atol=1e-6)
 
 
+def test_cuts_that_fitted_before_the_memory_ran_out_count_once(engine, chips):
+    class Shrinking(SmallMemory):
+        def run(self, faces):
+            if len(self.shapes) == 3:
+                self.most = 2
+            return super().run(faces)
+
+    encoder = Encoder(Shrinking(engine, 6), batch_size=6, crops=5)
+    expected = Encoder(engine, crops=5).encode(chips)
+    np.testing.assert_allclose(encoder.encode(chips), expected, atol=1e-6)
+    assert encoder.batch_size == 1
+
+
 def test_where_no_face_fits_the_error_says_so(engine, chips):
     with pytest.raises(DeviceMemoryError):
         Encoder(SmallMemory(engine, 0)).encode(chips)

@@ -2,6 +2,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import pytest
+from dlib_reference import describe
 
 from facededup.errors import JobError
 from facededup.models.catalog import ModelDescription, describe_model
@@ -34,6 +35,23 @@ def test_flip_averages_face_and_mirror(engine, chips, dlib_descriptors):
     np.testing.assert_allclose(embeddings, normalised(face + mirror), atol=1e-5)
     np.testing.assert_allclose(Encoder(engine, flip=True).encode(chips[2:4]), embeddings, atol=1e-6)
     np.testing.assert_allclose(Encoder(engine, flip=True).embed(chips[:2]), (face + mirror) / 2, atol=1e-5)
+
+
+@pytest.mark.parametrize(("crops", "moved"), [(2, (-3, 3)), (5, (-6, -3, 0, 3, 6))])
+def test_crops_average_what_dlib_makes_of_each_cut(engine, chips, crops, moved):
+    faces = chips[:2]
+    padded = np.pad(faces, ((0, 0), (6, 6), (0, 0), (0, 0)), mode="edge")
+    cuts = [padded[:, 6 + rows : 156 + rows] for rows in moved]
+    each = [describe(np.concatenate([cut, cut[:, :, ::-1]])) for cut in cuts]
+    plain = sum(rows[:2] for rows in each)
+    embeddings = Encoder(engine, crops=crops).encode(faces)
+    np.testing.assert_allclose(embeddings, normalised(plain), atol=1e-5)
+    mirrored = Encoder(engine, crops=crops, flip=True)
+    np.testing.assert_allclose(
+        mirrored.encode(faces), normalised(plain + sum(rows[2:] for rows in each)), atol=1e-5
+    )
+    np.testing.assert_allclose(mirrored.encode(faces[:, :, ::-1]), mirrored.encode(faces), atol=1e-6)
+    assert (mirrored.encode(faces) * embeddings).sum(1).max() < 0.9999
 
 
 def test_no_faces(engine):

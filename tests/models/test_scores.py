@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from facededup.models.catalog import MODELS, describe_model
-from facededup.models.curves import CURVES
+from facededup.models.curves import CURVES, measured_curves
 from facededup.models.scores import (
     cosine_at_rate,
     cosine_cut,
@@ -91,17 +91,24 @@ def test_true_matches_are_interpolated_and_end_at_identical_faces():
     assert true_match_rate(0.6, ()) is None
 
 
-def test_with_mirrors_the_operating_cosine_lets_as_many_strangers_through():
-    plain, mirrored = CURVES
-    assert (plain.model, plain.flip, mirrored.model, mirrored.flip) == ("Dlib", False, "Dlib", True)
-    cut = describe_model("Dlib").operating_cosine
-    assert expected_false_match_rate(mirrored.operating_cosine, mirrored.impostors) == pytest.approx(
+def test_curves_are_found_by_all_that_makes_an_embedding():
+    for curves in CURVES:
+        made = (curves.model, curves.detector, curves.align)
+        assert measured_curves(*made, flip=curves.flip, crops=curves.crops) is curves
+    assert measured_curves("Dlib", "dlib", "deepface", flip=False, crops=1) is None
+
+
+@pytest.mark.parametrize("curves", CURVES[1:], ids=lambda curves: f"{curves.flip}-{curves.crops}")
+def test_with_several_views_the_operating_cosine_lets_as_many_strangers_through(curves):
+    plain, cut = CURVES[0], describe_model("Dlib").operating_cosine
+    assert (plain.flip, plain.crops, plain.operating_cosine) == (False, 1, None)
+    assert expected_false_match_rate(curves.operating_cosine, curves.impostors) == pytest.approx(
         expected_false_match_rate(cut, plain.impostors), rel=0.01
     )
-    assert true_match_rate(mirrored.operating_cosine, mirrored.genuine) > true_match_rate(cut, plain.genuine)
+    assert true_match_rate(curves.operating_cosine, curves.genuine) > true_match_rate(cut, plain.genuine)
 
 
-@pytest.mark.parametrize("curves", CURVES, ids=lambda curves: f"{curves.model}-{curves.flip}")
+@pytest.mark.parametrize("curves", CURVES, ids=lambda curves: f"{curves.model}-{curves.flip}-{curves.crops}")
 def test_measured_curves_fall(curves):
     for points in (curves.impostors, curves.genuine):
         cosines, shares = [point[0] for point in points], [point[1] for point in points]

@@ -184,7 +184,7 @@ def test_reset_drops_all_but_decisions_and_ids(any_store):
     with any_store.writer(FINGERPRINT) as writer:
         writer.commit(numbered(0))
         writer.append_decisions([decided("one", "two")])
-    other = FINGERPRINT.__class__(**{**FINGERPRINT.to_dict(), "model": "ArcFace"})
+    other = FINGERPRINT.__class__(**{**FINGERPRINT.to_dict(), "model": "ArcFace", "crops": 5})
     with any_store.writer(other, reset=True) as writer:
         assert len(writer.snapshot.images) == len(writer.snapshot.faces) == 0
         writer.commit(numbered(0))

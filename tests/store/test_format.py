@@ -31,6 +31,7 @@ def test_the_first_format_is_read(old):
     assert old.check() == []
     with old.snapshot() as snapshot:
         images, faces = snapshot.images, snapshot.faces
+        assert snapshot.fingerprint.crops == 1  # it says nothing of cuts
         assert images.path[2] == b"/registry/copy-of-a \xff.jpg"
         assert images.path[1].decode() == "/registry/é ü.jpg"
         assert [Outcome(int(code)).name for code in images.outcome] == [

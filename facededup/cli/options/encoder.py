@@ -65,3 +65,13 @@ class EncoderOptions(ModelOptions):
             rich_help_panel=_HEADING,
         ),
     ] = None
+    crops: Annotated[
+        int | None,
+        typer.Option(
+            "--crops",
+            metavar="N",
+            help="Average N cuts of each face, a little higher and lower: 1, 2 or 5. More accurate, N times "
+            "the embedding; with --flip twice that. Default: 1.",
+            rich_help_panel=_HEADING,
+        ),
+    ] = None
