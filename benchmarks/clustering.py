@@ -25,7 +25,7 @@ from selfjoin import Rows, normalised
 import facededup
 from facededup.matching.clusters import average_linkage
 from facededup.matching.graph_clusters import chinese_whispers, connected_components
-from facededup.matching.screen import plan_search
+from facededup.matching.planning import plan_search
 from facededup.matching.selfjoin import self_join
 from facededup.store.opener import open_store
 from facededup.types import Floats

@@ -34,7 +34,8 @@ from selfjoin import Rows, normalised, seconds, strangers
 
 from facededup.matching.approximate import RecallMeter, approximate_join, tune_lists
 from facededup.matching.hnsw import hnsw_join
-from facededup.matching.screen import Screen, plan_search
+from facededup.matching.planning import plan_search
+from facededup.matching.screen import Screen
 from facededup.matching.selfjoin import comparisons, estimate_pairs, self_join
 from facededup.models.catalog import DEFAULT_MODEL, describe_model
 from facededup.models.scores import similarity

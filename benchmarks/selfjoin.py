@@ -23,7 +23,7 @@ import numpy as np
 from common import median, report
 
 from facededup.matching.clusters import average_linkage
-from facededup.matching.screen import plan_search
+from facededup.matching.planning import plan_search
 from facededup.matching.selfjoin import comparisons, estimate_pairs, self_join
 from facededup.matching.strategy import PLANNED_FROM
 from facededup.store.base import PairBlock

@@ -17,7 +17,7 @@ from facededup.finding import open_searches
 from facededup.gpu_usage import gpus_watched
 from facededup.manifest import decode_tags
 from facededup.matching.device_join import join_on_devices
-from facededup.matching.screen import plan_search
+from facededup.matching.planning import plan_search
 from facededup.matching.selfjoin import comparisons, self_join
 from facededup.matching.source import Stacked, StoredVectors
 from facededup.matching.strategy import PLANNED_FROM

@@ -24,13 +24,23 @@ from facededup.progress import Progress, SilentProgress
 from facededup.store.base import PairBlock
 from facededup.types import Floats
 
+COMPARED_BLOCK = 4096
+"""Rows read at a time where FAISS compares them."""
+
+SCREENED_BLOCK = 32_768
+"""Rows read at a time where a screen does; a block is projected anew for each that it is compared with."""
+
+BLOCK_COORDINATES = 1 << 23
+"""Of a screened block at most: 32 MiB."""
+
 MARGIN = 1e-5
 """No float32 cosine is further off than this; every candidate's own is then computed in float64."""
 
-SECTION = 2048
+SECTION = 4096
 """Base vectors a screened strip is searched in as one task, which holds the pairs it finds."""
 
-VERIFIED_AT_ONCE = 65_536
+VERIFIED_AT_ONCE = 2_048
+"""Candidates whose vectors are gathered side by side: 1 MiB a side at 128 dimensions, for the cache."""
 
 BlockPair = tuple[int, Floats, int, Floats]
 
@@ -88,8 +98,8 @@ def self_join(
     progress = progress or SilentProgress()
     count = len(source)
     progress.start("search", comparisons(count, since, until))
-    size = block or (4096 if screen is None else 16_384)
-    with closing(read_ahead(block_pairs(source, since, until, size))) as blocks:
+    block = block or _block_size(screen, source.dimension)
+    with closing(read_ahead(block_pairs(source, since, until, block))) as blocks:
         search = (
             _compare_all(blocks, cut, group) if screen is None else _screen_all(blocks, cut, group, screen)
         )
@@ -97,6 +107,13 @@ def self_join(
         if covered is not None:
             covered(count)
     progress.finish()
+
+
+def _block_size(screen: Screen | None, dimension: int) -> int:
+    """Rows to read at a time."""
+    if screen is None:
+        return COMPARED_BLOCK
+    return max(COMPARED_BLOCK, min(SCREENED_BLOCK, BLOCK_COORDINATES // dimension))
 
 
 def deliver(
@@ -191,7 +208,7 @@ def _screen_all(
                 for begin in range(first if left == top else 0, len(base), SECTION):
                     part = slice(begin, begin + SECTION)
                     yield partial(
-                        _screen_strip,
+                        search_strip,
                         (queries[some], base[part]),
                         (short_queries[some], short_base[part]),
                         cut - screen.slack,
@@ -204,7 +221,7 @@ def _screen_all(
     yield from in_parallel(tasks())
 
 
-def _screen_strip(
+def search_strip(
     vectors: tuple[Floats, Floats],
     short: tuple[Floats, Floats],
     least: float,
@@ -214,6 +231,17 @@ def _screen_strip(
     cut: float,
     group: NDArray[np.int64],
 ) -> Part:
+    """The pairs of a strip of queries with a section of a block, by a screen: one task of a core.
+
+    Args:
+        vectors: Of the queries and of the section, float32 (k, d) and (n, d).
+        short: The same as the screen projects them.
+        least: Lowest bound of a pair: the cut less the screen's slack.
+        top: Row of the first query among all vectors.
+        left: Row of the block's first vector among all, and of the section's first vector within the block.
+        cut: Lowest cosine of a pair.
+        group: int64, as for `self_join`.
+    """
     queries, base = vectors
     first_column = sum(left)
     i, j = scan(*short, least)
@@ -221,7 +249,7 @@ def _screen_strip(
     near = []
     for start in range(0, len(upper), VERIFIED_AT_ONCE):
         some = upper[start : start + VERIFIED_AT_ONCE]
-        cosine = np.einsum("ij,ij->i", queries[i[some]], base[j[some]])
+        cosine = np.einsum("ij,ij->i", queries.take(i[some], axis=0), base.take(j[some], axis=0))
         near.append(some[cosine >= cut - 2 * MARGIN])
     kept = np.concatenate(near) if near else upper
     found = exact_pairs(queries, base, i[kept], j[kept], top=top, left=first_column, cut=cut, group=group)

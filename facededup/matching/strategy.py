@@ -12,7 +12,8 @@ from facededup.matching.approximate import BLOCK, Lists, RecallMeter, approximat
 from facededup.matching.device_join import join_on_devices
 from facededup.matching.hnsw import LINKS, SEARCH_EFFORT, hnsw_join
 from facededup.matching.parallel import usable_cores
-from facededup.matching.screen import Screen, SearchPlan, plan_search
+from facededup.matching.planning import SearchPlan, plan_search
+from facededup.matching.screen import Screen
 from facededup.matching.selfjoin import comparisons, self_join
 from facededup.matching.source import VectorSource
 from facededup.matching.tiles import TileSearch

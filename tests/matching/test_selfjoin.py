@@ -13,7 +13,8 @@ from unit_vectors import Rows, block_of, brute_force, faces, normalised
 from facededup.matching import screen as screen_module
 from facededup.matching import selfjoin
 from facededup.matching.flat import exact_cosine
-from facededup.matching.screen import Screen, plan_search
+from facededup.matching.planning import plan_search
+from facededup.matching.screen import Screen
 from facededup.matching.selfjoin import estimate_pairs, self_join
 from facededup.store.base import PairBlock
 
@@ -79,6 +80,7 @@ def test_a_screened_join_is_brute_force_whatever_the_axes(made, block, axes, dat
         patch.setattr(selfjoin, "STRIP", 16)
         patch.setattr(selfjoin, "SECTION", 24)
         patch.setattr(screen_module, "TILE", 7)
+        patch.setattr(screen_module, "PROJECTED_AT_ONCE", 10)
         patch.setattr(selfjoin, "VERIFIED_AT_ONCE", 5)
         found = joined(vectors, cut, group, block=block, screen=screen, since=since)
     expected = brute_force(vectors, cut, group)
