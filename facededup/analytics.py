@@ -88,19 +88,49 @@ def _folders(listing: Listing, clusters: Rows, images: Rows) -> tuple[list[dict[
     folder = np.array(
         [names.setdefault(os.path.dirname(paths[row]), len(names)) for row in images.tolist()], np.int64
     )
-    shared: dict[tuple[int, int], int] = {}
-    for part in np.split(folder, np.flatnonzero(np.diff(clusters)) + 1) if len(folder) else []:
-        distinct, count = np.unique(part, return_counts=True)
-        for place, first in enumerate(distinct.tolist()):
-            if count[place] > 1:
-                shared[first, first] = shared.get((first, first), 0) + 1
-            for second in distinct[place + 1 :].tolist():
-                shared[first, second] = shared.get((first, second), 0) + 1
+    # Each cluster's folders, once each and in ascending order, and how many of its images are there.
+    both, count = np.unique(clusters * len(names) + folder, return_counts=True)
+    number, folder = np.divmod(both, max(len(names), 1))
+    stop = np.asarray(np.searchsorted(number, number, side="right"))
+    within = folder[count > 1]
+    shared = _Tally()
+    shared.add(within * len(names) + within)
+    first: Rows = np.arange(len(folder))
+    for further in range(1, len(folder)):
+        first = first[first + further < stop[first]]
+        if not len(first):
+            break
+        shared.add(folder[first] * len(names) + folder[first + further])
+    couples, numbers = shared.counted()
     known = [os.fsdecode(name) for name in names]
-    most = sorted(shared.items(), key=lambda item: (-item[1], known[item[0][0]], known[item[0][1]]))
-    return [
-        {"a": known[a], "b": known[b], "clusters": number} for (a, b), number in most[:FOLDER_PAIRS]
-    ], len(shared)
+    place = np.empty(len(known), np.int64)
+    place[sorted(range(len(known)), key=known.__getitem__)] = np.arange(len(known))
+    a, b = np.divmod(couples, max(len(names), 1))
+    most = np.lexsort((place[b], place[a], -numbers))[:FOLDER_PAIRS]
+    listed = zip(a[most].tolist(), b[most].tolist(), numbers[most].tolist(), strict=True)
+    return [{"a": known[a], "b": known[b], "clusters": number} for a, b, number in listed], len(couples)
+
+
+class _Tally:
+    """Counts how often each number was added, holding a million at a time and those that differ."""
+
+    def __init__(self) -> None:
+        self._numbers, self._counts = np.empty(0, np.int64), np.empty(0, np.int64)
+        self._waiting: list[Rows] = []
+
+    def add(self, numbers: Rows) -> None:
+        self._waiting.append(numbers)
+        if sum(map(len, self._waiting)) > max(1_000_000, len(self._numbers)):
+            self.counted()
+
+    def counted(self) -> tuple[Rows, Rows]:
+        """The numbers, ascending, and how often each was added."""
+        fresh, counts = np.unique(np.concatenate([*self._waiting, self._numbers[:0]]), return_counts=True)
+        both, place = np.unique(np.concatenate([self._numbers, fresh]), return_inverse=True)
+        sums = np.zeros(len(both), np.int64)
+        np.add.at(sums, place, np.concatenate([self._counts, counts]))
+        self._numbers, self._counts, self._waiting = both, sums, []
+        return both, sums
 
 
 def _months(listing: Listing, clusters: Rows, images: Rows) -> list[dict[str, Any]]:

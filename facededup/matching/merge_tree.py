@@ -1,9 +1,8 @@
-"""The order in which average linkage put a cluster together.
+"""The order in which average or single linkage put a cluster together.
 
-Average linkage is reducible: a merger brings nothing closer than both its parts were. The clusters at a
-stricter cut are therefore this tree cut higher, exactly, so a reader of the tree can regroup without the
-embeddings (Murtagh, "A survey of recent advances in hierarchical clustering algorithms", The Computer
-Journal 26, 1983).
+Both are reducible: a merger brings nothing closer than both its parts were. The clusters at a stricter cut
+are therefore this tree cut higher, exactly, so a reader of the tree can regroup without the embeddings
+(Murtagh, "A survey of recent advances in hierarchical clustering algorithms", The Computer Journal 26, 1983).
 """
 
 from __future__ import annotations
@@ -15,6 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from facededup.matching.flat import exact_cosine, row_dots
+from facededup.matching.linkage import normalised_rows
+from facededup.matching.merge_order import Bonds, MergerOrder, bound_order, merger_order
 from facededup.types import Floats
 
 Doubles = NDArray[np.float64]
@@ -22,6 +23,8 @@ Ints = NDArray[np.int64]
 
 TREE_UP_TO = 1_500
 """Members of a cluster at most: the matrix of all their cosines is needed."""
+STACKED = 1 << 20
+"""Coordinates and cosines of equally large clusters looked at together."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -31,7 +34,8 @@ class MergeTree:
     Attributes:
         left: int64 (n - 1,), a node.
         right: int64 (n - 1,), the node it was merged with.
-        height: float64 (n - 1,), mean cosine between the two.
+        height: float64 (n - 1,), mean (single linkage: highest) cosine between the two; infinite where bonds
+            decide.
         lowest: float64 (n - 1,), lowest cosine within the new node.
         mean: float64 (n - 1,), mean cosine within the new node.
         weakest: int64 (n - 1, 2), the two members with the lowest cosine.
@@ -45,93 +49,132 @@ class MergeTree:
     weakest: Ints
 
 
-def merge_trees(vectors: Floats, place: Ints, offsets: Ints, weights: NDArray[np.int64]) -> MergeTree:
+def merge_trees(
+    vectors: Floats,
+    place: Ints,
+    offsets: Ints,
+    weights: Ints,
+    *,
+    bonds: Bonds | None = None,
+    single: bool = False,
+) -> MergeTree:
     """The trees of m clusters, one after the other; nodes and members are numbered within their cluster.
 
     Cluster c has the rows offsets[c] - c to offsets[c + 1] - c - 1. Its heights are NaN where it has more
     than `TREE_UP_TO` members.
 
     Args:
-        vectors: float32 (r, d).
+        vectors: float32 (r, d), no row all zeros.
         place: int64 (k,), the row in `vectors` of each member, cluster after cluster.
         offsets: int64 (m + 1,); cluster c has the members offsets[c] to offsets[c + 1], one or more.
-        weights: int64 (k,), how many equal faces a member stands for.
+        weights: int64 (k,), how many equal faces a member stands for; they count in heights, not in `mean`.
+        bonds: What else is known of the members.
+        single: Merge by single linkage, not by average linkage.
     """
     sizes = np.diff(offsets)
-    trees = _empty(len(place) - len(sizes))
-    first = offsets[:-1] - np.arange(len(sizes))
-    couples = np.flatnonzero(sizes == 2)
-    rows, members = first[couples], offsets[couples]
-    trees.left[rows], trees.right[rows], trees.weakest[rows] = 0, 1, (0, 1)
-    cosine = exact_cosine(vectors[place[members]], vectors[place[members + 1]])
-    trees.height[rows] = trees.lowest[rows] = trees.mean[rows] = cosine
-    for number in np.flatnonzero((sizes > 2) & (sizes <= TREE_UP_TO)).tolist():
-        some = slice(int(offsets[number]), int(offsets[number + 1]))
-        target = slice(int(first[number]), int(first[number] + sizes[number] - 1))
-        tree = merge_tree(vectors[place[some]], weights[some])
-        for column, values in zip(_columns(trees), _columns(tree), strict=True):
-            column[target] = values
+    trees = _empty((len(place) - len(sizes),))
+    if bonds is None:
+        nothing = np.empty((0, 2), np.int64)
+        bonds = Bonds(np.arange(len(place)), np.arange(len(place)), nothing)
+    bound = bonds.matter(offsets)
+    small = (sizes > 1) & (sizes <= TREE_UP_TO)
+    for number in np.flatnonzero(small & bound).tolist():
+        start, stop = int(offsets[number]), int(offsets[number + 1])
+        unit = normalised_rows(vectors[place[start:stop]])[None]
+        cosine = _cosines(unit)
+        order = bound_order(cosine[0], weights[start:stop], bonds.of(start, stop), single=single)
+        _put(trees, np.arange(start, stop - 1)[None] - number, _grown(unit, cosine, order))
+    for size in np.flatnonzero(np.bincount(sizes[small & ~bound])).tolist():
+        alike = np.flatnonzero((sizes == size) & ~bound)
+        step = max(1, STACKED // (size * (size + vectors.shape[1])))
+        for begin in range(0, len(alike), step):
+            some = alike[begin : begin + step]
+            members = offsets[some][:, None] + np.arange(size)
+            rows = (offsets[some] - some)[:, None] + np.arange(size - 1)
+            _put(trees, rows, _stacked_trees(vectors[place[members]], weights[members], single=single))
     return trees
 
 
-def _empty(length: int) -> MergeTree:
-    return MergeTree(
-        left=np.zeros(length, np.int64),
-        right=np.zeros(length, np.int64),
-        height=np.full(length, np.nan),
-        lowest=np.full(length, np.nan),
-        mean=np.full(length, np.nan),
-        weakest=np.zeros((length, 2), np.int64),
-    )
-
-
-def _columns(tree: MergeTree) -> tuple[NDArray[Any], ...]:
-    return tree.left, tree.right, tree.height, tree.lowest, tree.mean, tree.weakest
-
-
-def merge_tree(vectors: Floats, weights: NDArray[np.int64]) -> MergeTree:
-    """Merges all members of one cluster, the closest first.
+def merge_tree(vectors: Floats, weights: Ints) -> MergeTree:
+    """The tree of one cluster.
 
     Args:
         vectors: float32 (n, d), two or more, none all zeros.
         weights: int64 (n,), how many equal faces a member stands for; they count in heights, not in `mean`.
     """
-    n = len(vectors)
-    unit = vectors.astype(np.float64)
-    unit /= np.sqrt(row_dots(unit, unit))[:, None]
-    link = np.clip(unit @ unit.T, -1.0, 1.0)
-    low, sums = link.copy(), unit.copy()
-    pair = np.arange(n)[:, None] * n + np.arange(n)
-    np.fill_diagonal(link, -np.inf)
-    nearest = link.argmax(axis=1)
-    weight, size = weights.astype(np.float64), np.ones(n, np.int64)
-    node, own_low, own_pair = np.arange(n), np.full(n, np.inf), np.zeros(n, np.int64)
-    tree = _empty(n - 1)
+    trees = _stacked_trees(vectors[None], weights[None], single=False)
+    return MergeTree(*(column[0] for column in _columns(trees)))
+
+
+def _stacked_trees(vectors: Floats, weights: Ints, *, single: bool) -> MergeTree:
+    """The trees of g clusters of n members each: float32 (g, n, d), int64 (g, n); columns (g, n - 1)."""
+    g, n, d = vectors.shape
+    if n == 2:
+        # The cosine that decides whether these are a pair, to the last bit.
+        cosine = exact_cosine(vectors[:, 0], vectors[:, 1])[:, None]
+        zero = np.zeros((g, 1), np.int64)
+        return MergeTree(
+            zero, zero + 1, cosine, cosine, cosine, np.broadcast_to(np.arange(2), (g, 1, 2)).copy()
+        )
+    unit = normalised_rows(vectors.reshape(-1, d)).reshape(g, n, d)
+    cosine = _cosines(unit)
+    return _grown(unit, cosine, merger_order(cosine, weights, single=single))
+
+
+def _cosines(unit: Doubles) -> Doubles:
+    return np.asarray(np.clip(unit @ unit.transpose(0, 2, 1), -1.0, 1.0))
+
+
+def _grown(unit: Doubles, cosine: Doubles, order: MergerOrder) -> MergeTree:
+    """What the mergers of g clusters make of their members, float64 (g, n, d); columns (g, n - 1)."""
+    g, n, _ = unit.shape
+    every = np.arange(g)
+    low, sums = cosine.copy(), unit.copy()
+    pair = np.broadcast_to(np.arange(n)[:, None] * n + np.arange(n), (g, n, n)).copy()
+    size, node = np.ones((g, n), np.int64), np.broadcast_to(np.arange(n), (g, n)).copy()
+    own_low, own_pair = np.full((g, n), np.inf), np.zeros((g, n), np.int64)
+    tree = _empty((g, n - 1))
+    tree.height[:] = order.height
     for step in range(n - 1):
-        a = int(link[np.arange(n), nearest].argmax())
-        b = int(nearest[a])
-        tree.left[step], tree.right[step], tree.height[step] = node[a], node[b], link[a, b]
+        a, b = order.keep[:, step], order.gone[:, step]
+        tree.left[:, step], tree.right[:, step] = node[every, a], node[every, b]
 
-        candidates = (own_low[a], own_low[b], low[a, b])
-        choice = int(np.argmin(candidates))
-        own_low[a] = candidates[choice]
-        own_pair[a] = (own_pair[a], own_pair[b], pair[a, b])[choice]
-        sums[a] += sums[b]
-        size[a] += size[b]
-        tree.lowest[step] = own_low[a]
-        tree.weakest[step] = divmod(int(own_pair[a]), n)
-        tree.mean[step] = (sums[a] @ sums[a] - size[a]) / (size[a] * (size[a] - 1))
+        lows = np.stack([own_low[every, a], own_low[every, b], low[every, a, b]], axis=1)
+        pairs = np.stack([own_pair[every, a], own_pair[every, b], pair[every, a, b]], axis=1)
+        choice = lows.argmin(axis=1)
+        own_low[every, a], own_pair[every, a] = lows[every, choice], pairs[every, choice]
+        sums[every, a] += sums[every, b]
+        size[every, a] += size[every, b]
+        total, count = sums[every, a], size[every, a]
+        tree.lowest[:, step] = own_low[every, a]
+        tree.weakest[:, step] = np.stack(np.divmod(own_pair[every, a], n), axis=1)
+        tree.mean[:, step] = (row_dots(total, total) - count) / (count * (count - 1))
 
-        # Means add up by weight; of the two halves' lowest cosines to a third, the lower stays.
-        joined = (link[a] * weight[a] + link[b] * weight[b]) / (weight[a] + weight[b])
-        link[a] = link[:, a] = joined
-        link[b] = link[:, b] = link[a, a] = -np.inf
-        lower = low[b] < low[a]
-        low[a] = low[:, a] = np.where(lower, low[b], low[a])
-        pair[a] = pair[:, a] = np.where(lower, pair[b], pair[a])
-        weight[a] += weight[b]
-        node[a] = n + step
-        stale = (nearest == a) | (nearest == b)
-        stale[a] = True
-        nearest[stale] = link[stale].argmax(axis=1)
+        # Of the two halves' lowest cosines to a third, the lower stays.
+        lower = low[every, b] < low[every, a]
+        kept_low = np.where(lower, low[every, b], low[every, a])
+        kept_pair = np.where(lower, pair[every, b], pair[every, a])
+        low[every, a] = low[every, :, a] = kept_low
+        pair[every, a] = pair[every, :, a] = kept_pair
+        node[every, a] = n + step
     return tree
+
+
+def _empty(shape: tuple[int, ...]) -> MergeTree:
+    return MergeTree(
+        left=np.zeros(shape, np.int64),
+        right=np.zeros(shape, np.int64),
+        height=np.full(shape, np.nan),
+        lowest=np.full(shape, np.nan),
+        mean=np.full(shape, np.nan),
+        weakest=np.zeros((*shape, 2), np.int64),
+    )
+
+
+def _put(trees: MergeTree, rows: Ints, some: MergeTree) -> None:
+    for column, values in zip(_columns(trees), _columns(some), strict=True):
+        column[rows] = values
+
+
+def _columns(tree: MergeTree) -> tuple[NDArray[Any], ...]:
+    return tree.left, tree.right, tree.height, tree.lowest, tree.mean, tree.weakest

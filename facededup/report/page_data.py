@@ -19,16 +19,13 @@ from facededup.analytics import analyse, histogram
 from facededup.counting import count_faces, count_images
 from facededup.decisions import decide
 from facededup.listing import Listing, PairColumns, stacked
-from facededup.matching.merge_tree import merge_trees
-from facededup.matching.source import StoredVectors
+from facededup.matching.merge_tree import MergeTree
 from facededup.report.json_report import counts_document
+from facededup.report.regrouping import cluster_trees
 from facededup.store.base import Snapshot
 from facededup.types import Outcome
 
 Rows = NDArray[np.int64]
-
-TREE_ROWS = 65_536
-"""Members of clusters whose vectors are in memory at a time, unless one cluster has more."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -213,7 +210,6 @@ class _Tables:
         places = np.repeat(table.offsets[order], sizes) + within
         members = np.searchsorted(listing.faces.id, table.members[places])
         place, images = listing.copies.spread(listing.faces.image[members])
-        weights = np.maximum(listing.copies.count[listing.faces.image[members]], 1)
         medoid = (
             members[offsets[:-1]]
             if table.medoid is None
@@ -232,7 +228,7 @@ class _Tables:
             ),
             "medoid": _packed(self.stored.numbers(medoid), "<u4"),
             "bridge": _packed(np.zeros(len(places)) if table.bridge is None else table.bridge[places], "u1"),
-            **_trees(StoredVectors(snapshot), members, offsets, weights),
+            **_packed_trees(cluster_trees(snapshot, listing, members, offsets)),
         }
 
     def unencoded(self, limit: int) -> dict[str, Any]:
@@ -282,6 +278,7 @@ class _Tables:
                 "content": _packed(contents.numbers(images.first[rows]), "<u4"),
                 "modified": _packed(images.mtime_ns[rows] / 1e9, "<f8"),
                 "bytes": _packed(images.size[rows], "<f8"),
+                "group": None if self.listing.group is None else _packed(self.listing.group[rows], "<u4"),
             },
             "contents": {
                 "digest": _packed(images.digest[firsts], "u1"),
@@ -297,18 +294,8 @@ class _Tables:
         }
 
 
-def _trees(vectors: StoredVectors, members: Rows, offsets: Rows, weights: Rows) -> dict[str, Any]:
-    """The columns of the mergers; see `merge_trees`. Some clusters' vectors are in memory at a time."""
-    parts = []
-    start, last = 0, len(offsets) - 1
-    while start < last:
-        stop = int(np.searchsorted(offsets, offsets[start] + TREE_ROWS, side="right"))
-        stop = min(max(start + 1, stop - 1), last)
-        some = slice(int(offsets[start]), int(offsets[stop]))
-        rows, place = np.unique(members[some], return_inverse=True)
-        bounds = offsets[start : stop + 1] - offsets[start]
-        parts.append(merge_trees(vectors.gather(rows), place, bounds, weights[some]))
-        start = stop
+def _packed_trees(parts: list[MergeTree]) -> dict[str, Any]:
+    """The columns of the mergers of all clusters."""
     return {
         f"tree_{name}": _packed(
             np.concatenate([np.empty(0), *(np.ravel(getattr(part, name)) for part in parts)]), kind

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import itertools
 import os
 from collections import deque
 from collections.abc import Iterable, Iterator
@@ -33,6 +34,8 @@ MARGIN = 1.3
 """Side of the square around a box, in lengths of the box, where a face is not aligned."""
 PATHS_TRIED = 3
 """Byte-identical files looked at before a picture counts as missing."""
+MADE_AT_ONCE = 16
+"""Contents a thread is given at a time: handing one over costs as much as finding that a file is gone."""
 _BYTES_A_PIXEL = 16
 _QUALITY = 80
 
@@ -91,18 +94,22 @@ class PictureMaker:
 
     def make_many(self, wanted: Iterable[tuple[int, tuple[int, ...]]], threads: int) -> Iterator[Pictures]:
         """Makes the pictures of many contents, in the order they are wanted, some ahead of the reader."""
+        contents = iter(wanted)
         with pillow_limits(), ThreadPoolExecutor(threads) as pool:
-            waiting: deque[Future[Pictures]] = deque()
+            waiting: deque[Future[list[Pictures]]] = deque()
             try:
-                for image, faces in wanted:
-                    waiting.append(pool.submit(self.make, image, faces))
+                while some := list(itertools.islice(contents, MADE_AT_ONCE)):
+                    waiting.append(pool.submit(self._make_some, some))
                     if len(waiting) > 4 * threads:
-                        yield waiting.popleft().result()
+                        yield from waiting.popleft().result()
                 while waiting:
-                    yield waiting.popleft().result()
+                    yield from waiting.popleft().result()
             finally:
                 for unread in waiting:
                     unread.cancel()
+
+    def _make_some(self, wanted: list[tuple[int, tuple[int, ...]]]) -> list[Pictures]:
+        return [self.make(image, faces) for image, faces in wanted]
 
     def _long_side(self, image: int, faces: tuple[int, ...], side: int) -> int:
         """How large an image must be decoded for its smallest face to be as sharp as its picture can be."""

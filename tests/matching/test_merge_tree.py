@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from scipy.cluster.hierarchy import fcluster, linkage
 from unit_vectors import faces
 
 from facededup.matching import merge_tree as module
+from facededup.matching.clusters import average_linkage
+from facededup.matching.constraints import join, link, separate, spread
 from facededup.matching.flat import exact_cosine
+from facededup.matching.graph_clusters import connected_components
+from facededup.matching.merge_order import Bonds
 from facededup.matching.merge_tree import merge_tree, merge_trees
+from facededup.store.base import PairBlock
 
 
 def leaves(tree, n):
@@ -26,7 +31,8 @@ def cut(tree, n, height):
     """The clusters at one height, as sets of members."""
     below = leaves(tree, n)
     parts = {member: below[member] for member in range(n)}
-    for step in np.flatnonzero(tree.height >= height).tolist():
+    lower = np.flatnonzero(tree.height < height)
+    for step in range(lower[0] if len(lower) else n - 1):
         for member in below[n + step]:
             parts[member] = below[n + step]
     return {frozenset(part) for part in parts.values()}
@@ -93,3 +99,55 @@ def test_many_trees_lie_one_after_the_other(monkeypatch):
                 assert (rows == np.sort(own.weakest)).all()
             elif size > 2 or name not in ("left", "right"):
                 assert rows == pytest.approx(getattr(own, name))
+
+
+@settings(deadline=None, max_examples=150)
+@given(st.integers(2, 5), st.integers(1, 4), st.integers(0, 2**32 - 1), st.floats(0.3, 0.95), st.booleans())
+def test_a_cut_tree_obeys_what_find_obeys(people, each, seed, height, single):
+    """Faces of one image, decisions, copies: the same groups as by the modules that `find` uses."""
+    random = np.random.default_rng(seed)
+    vectors = faces(people, each, 0.7, 16, seed=seed)
+    n = len(vectors)
+    image = np.where(random.random(n) < 0.15, 0, np.arange(n))
+    weights = random.choice([1, 1, 1, 3], n)
+    couples = np.stack(np.triu_indices(n, 1), axis=1)
+    together = couples[random.random(len(couples)) < 0.1]
+    apart = couples[random.random(len(couples)) < 0.1]
+    person, _ = link(n, together, apart)
+    apart = apart[person[apart[:, 0]] != person[apart[:, 1]]]
+    kept_apart = spread(apart, person)
+    a, b = couples[image[couples[:, 0]] != image[couples[:, 1]]].T
+    cosine = exact_cosine(vectors[a], vectors[b])
+    # Two faces of one image that are alike make mergers possible that were not before: order matters then.
+    twins = vectors[image == 0]
+    assume(np.triu(twins @ twins.T, 1).max(initial=-1) < height)
+    block = PairBlock(a[cosine >= height], b[cosine >= height], cosine[cosine >= height], cosine < 0)
+    if single:
+        labels = separate(connected_components(n, lambda: iter([block]), height), kept_apart, lambda: [block])
+    else:
+        labels = average_linkage(
+            n, lambda: iter([block]), vectors.__getitem__, height, weights=weights, apart=kept_apart
+        )
+    joined = join(labels, person, kept_apart)
+    # Where joining two clusters would break a decision, `find` takes the decided faces out of both.
+    assume(all(len(set(joined[labels == label])) == 1 for label in set(labels.tolist())))
+    offsets = np.array([0, n])
+    bonds = Bonds(image, person, kept_apart)
+    [tree] = [merge_trees(vectors, np.arange(n), offsets, weights, bonds=bonds, single=single)]
+    expected = {frozenset(np.flatnonzero(joined == label).tolist()) for label in set(joined.tolist())}
+    assert cut(tree, n, height) == expected
+    assert leaves(tree, n)[-1] == set(range(n))
+    for step, members in enumerate(leaves(tree, n)[n:]):
+        some = np.array(sorted(members))
+        first, second = np.triu_indices(len(some), 1)
+        cosines = exact_cosine(vectors[some[first]], vectors[some[second]])
+        assert tree.lowest[step] == pytest.approx(cosines.min(), abs=1e-9)
+        assert tree.mean[step] == pytest.approx(cosines.mean(), abs=1e-9)
+
+
+def test_two_faces_of_one_image_need_a_third_to_meet():
+    vectors = np.array([[1, 0.02, 0], [1, 0, 0], [1, 0.6, 0], [1, 0.58, 0.1]], np.float32)
+    alone = Bonds(np.array([0, 0, 1, 2]), np.arange(4), np.empty((0, 2), np.int64))
+    tree = merge_trees(vectors, np.arange(4), np.array([0, 4]), np.ones(4, np.int64), bonds=alone)
+    assert cut(tree, 4, 0.95) == {frozenset({0}), frozenset({1}), frozenset({2, 3})}
+    assert cut(tree, 4, 0.85) == {frozenset({0, 1, 2, 3})}

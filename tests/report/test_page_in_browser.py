@@ -183,6 +183,51 @@ def test_the_slider_gives_the_clusters_that_find_would(watch, loose):
     assert len(seen) > 2
 
 
+@pytest.mark.parametrize(
+    "options",
+    [{}, {"clustering": "components"}, {"group_by": r"visit \d+"}],
+    ids=["average", "components", "groups"],
+)
+def test_the_slider_respects_what_is_known(watch, store, tmp_path, options):
+    """Decisions, faces of one image, copies and groups: the groups are those that `find` gives."""
+    vectors = drifting(8, 6)
+    images = {
+        f"/visit {row // 3}/{row}.jpg": (row + 1, vectors[row : row + 1]) for row in range(len(vectors))
+    }
+    images["/visit 90/copy.jpg"] = images["/visit 2/7.jpg"]
+    images["/visit 91/both.jpg"] = (900, np.stack([vectors[12], vectors[18]]))
+    images["/visit 92/twice.jpg"] = (901, np.stack([vectors[24], vectors[24]]))
+    add_images(store, images)
+    facededup.find(store=store, **options)
+    for a, b, verdict in (
+        (0, 7, "same"),  # joins two people
+        (12, 19, "same"),
+        (19, 25, "same"),
+        (30, 33, "different"),  # takes one person apart
+        (36, 42, "same"),
+        (42, 45, "look-alike"),
+    ):
+        first, second = f"/visit {a // 3}/{a}.jpg", f"/visit {b // 3}/{b}.jpg"
+        facededup.add_decision(first, second, verdict, store=store)
+    facededup.find(store=store, **options)
+    facededup.write_report(tmp_path / "r.html", store=store)
+    page = watch(tmp_path / "r.html")
+    seen = set()
+    for threshold in (0.4, 0.45, 0.5, 0.55, 0.6, 0.65, 0.7, 0.75, 0.8, 0.9, 1.0):
+        slide(page, threshold)
+        groups = page.evaluate(GROUPS)
+        found = facededup.find(store=store, threshold=threshold, **options)
+        expected = {frozenset(face.path for face in cluster.faces) for cluster in found.clusters}
+        assert {frozenset(group["paths"]) for group in groups} == expected, threshold
+        lowest = sorted(group["lowest"] for group in groups)
+        assert lowest == pytest.approx(sorted(c.min_similarity for c in found.clusters), abs=1e-6)
+        page.click("#tab-pairs")
+        assert page.evaluate("() => views.pairs.list.items.length") == found.pairs_total
+        page.click("#tab-clusters")
+        seen.add(frozenset(expected))
+    assert len(seen) > 2
+
+
 def test_search_filter_and_order(watch, loose):
     page = watch(loose)
     page.keyboard.press("/")

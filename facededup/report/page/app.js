@@ -94,8 +94,9 @@ function start() {
   $("store").textContent = shown(about.store.split("/").pop());
   $("store").title = shown(about.store);
   for (const name of ["clusters", "pairs", "unencoded"]) $(`tab-${name}`).querySelector(".count").textContent = count(views[name].total);
-  $("help-regroup").textContent = "The threshold can be raised here. Pairs below it disappear, and clusters fall into the groups that average linkage, "
-    + "the clustering of facededup, gives at that threshold; every cluster knows the order in which it was put together. To lower it, run facededup find again.";
+  $("help-regroup").textContent = "The threshold can be raised here. Pairs below it disappear, and clusters fall into the groups that "
+    + (about.clustering === "chinese-whispers" ? "average linkage, another way to make clusters, gives" : "facededup find gives")
+    + " at that threshold, with the decisions known when this page was written. To lower it, run facededup find again.";
   $("help-decisions").textContent = live
     ? "Decisions are saved in the store as you make them; the next facededup find respects them."
     : "Decisions are kept in this browser. Download them and take them into the store with facededup decisions import FILE; the next facededup find respects them.";

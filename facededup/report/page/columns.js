@@ -20,6 +20,7 @@ const f64 = (text) => new Float64Array(bytesOf(text).buffer);
 const images = {
   folders: page.images.folders, folder: u32(page.images.folder), name: page.images.name,
   content: u32(page.images.content), modified: f64(page.images.modified), bytes: f64(page.images.bytes),
+  group: page.images.group && u32(page.images.group), /* null where nothing groups them */
 };
 const contents = {
   digest: u8(page.contents.digest), width: i32(page.contents.width), height: i32(page.contents.height),

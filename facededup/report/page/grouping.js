@@ -1,8 +1,9 @@
 /* Clusters at any threshold above the one they were found at.
 
-   Each cluster comes with the order in which average linkage merged its members. Cut at a higher mean cosine,
-   that tree gives exactly the clusters a search at that threshold would. Members are positions in
-   clusters.members; node k < n of a cluster is its k-th member, node n + k its k-th merger. */
+   Each cluster comes with the order in which its members were merged, those first that decisions or groups of
+   images hold together, at a height of infinity. Cut at a higher cosine, that tree gives the clusters a search
+   at that threshold would. Members are positions in clusters.members; node k < n of a cluster is its k-th
+   member, node n + k its k-th merger. */
 
 const WHOLE = -1;
 
@@ -35,9 +36,18 @@ function groupsAt(cut) {
       sizes[n + merged] = sizes[left] + sizes[right];
       isPart[left] = isPart[right] = 1;
     }
-    for (let node = 0; node < n + merged; node++) if (!isPart[node] && sizes[node] > 1) add(cluster, node, sizes[node]);
+    for (let node = 0; node < n + merged; node++) {
+      if (!isPart[node] && sizes[node] > 1 && spansGroups(membersOf(cluster, node))) add(cluster, node, sizes[node]);
+    }
   }
   return groups;
+}
+
+/* Images that are known to show one person are a cluster only together with others. */
+function spansGroups(members) {
+  if (images.group === null) return true;
+  const first = images.group[memberImages(members[0])[0]];
+  return members.some((member) => memberImages(member).some((image) => images.group[image] !== first));
 }
 
 /* The members of a group, in the order of the list. */
