@@ -60,7 +60,10 @@ def configure(settings: Settings) -> None:
         worker_send_task_events=True,
         task_send_sent_event=True,
         worker_redirect_stdouts=False,
+        worker_consumer="facededup.distributed.consumer:LastingConsumer",
         worker_cancel_long_running_tasks_on_connection_loss=False,
+        # Undone by the thread of a task, which reads from the connection in the midst of what another reads.
+        worker_enable_prefetch_count_reduction=False,
         broker_connection_retry_on_startup=True,
         broker_connection_max_retries=None,
         broker_transport_options=_transport_options(broker_of(settings)),

@@ -7,6 +7,7 @@ import uuid
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future
+from functools import partial
 from hashlib import sha256
 from typing import Any, Self
 
@@ -58,9 +59,14 @@ class QueueExecutor:
                 job.delete()
         self._work.record({JOB_NOTE: name})
         job = depot().job(name)
-        job.put("known", self._work.known.tobytes())
-        wait = self._work.settings.worker_wait
-        self._farm = Farm(app, job, INDEX_TASK, description, worker_wait=wait, go_on=GO_ON)
+        put_known = partial(job.put, "known", self._work.known.tobytes())
+        put_known()
+        self._farm = Farm(
+            *(app, job, INDEX_TASK, description),
+            worker_wait=self._work.settings.worker_wait,
+            go_on=GO_ON,
+            on_loss=put_known,
+        )
         self._farm.adopt(payloads)
         self._adopted = {unit: unpack_tasks(payload) for unit, payload in payloads.items()}
         self._numbers = itertools.count(max(payloads, default=-1) + 1)

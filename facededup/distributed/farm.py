@@ -11,7 +11,7 @@ from __future__ import annotations
 import logging
 import time
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from facededup.distributed.addresses import without_password
@@ -47,6 +47,7 @@ class Farm:
         worker_wait: Seconds of waiting without a sign of a worker before the job is given up; 0 for none.
         go_on: What to do then, once there are workers: the rest of a sentence.
         on_failure: Told what went wrong with a unit, before it is sent again.
+        on_loss: Told that the depot lost what it held; puts there what else belongs to the job.
     """
 
     def __init__(
@@ -59,6 +60,7 @@ class Farm:
         worker_wait: float,
         go_on: str,
         on_failure: Callable[[str], None] = lambda _error: None,
+        on_loss: Callable[[], None] = lambda: None,
     ) -> None:
         self.job = job
         self._app = app
@@ -68,6 +70,7 @@ class Farm:
         self._worker_wait = worker_wait
         self._go_on = go_on
         self._on_failure = on_failure
+        self._on_loss = on_loss
         self._payloads: dict[int, bytes] = {}
         self._sent_at: dict[int, float] = {}
         self._begun: dict[int, int] = {}
@@ -162,10 +165,12 @@ class Farm:
         if silent:
             self._look_into_queue(silent)
 
-    def _look_into_queue(self, silent: Iterable[int]) -> None:
+    def _look_into_queue(self, silent: Sequence[int]) -> None:
         """Sends units again that are not in the queue any more; where others are before them, waits on."""
         waiting = self._messages_waiting()
         if waiting == 0:
+            # A server that went back to an earlier state of its disk has lost payloads as well.
+            self.job.publish({unit: self._payloads[unit] for unit in silent})
             for unit in silent:
                 self._send(unit)
         elif waiting is not None and self._waiting not in (None, waiting):
@@ -204,6 +209,7 @@ class Farm:
         _log.warning("the job is gone from the results' server: sending %d units again", len(self._payloads))
         self.close()  # a new connection declares the queues, which may be gone as well
         self._connect()
+        self._on_loss()
         self.job.describe(self._description)
         if self._payloads:
             self.add(dict(self._payloads))

@@ -100,6 +100,7 @@ class QueueJoin:
             worker_wait=self._settings.worker_wait,
             go_on=GO_ON,
             on_failure=given.offer,
+            on_loss=given.forget,
         )
         try:
             for (top, bottom, left, right), found in _in_order(farm, _plan(len(source), since)):
@@ -135,6 +136,10 @@ class _Vectors:
             self._job.put(
                 f"rows:{start}", pack(None, self._source.rows(start, stop), self._group[start:stop])
             )
+
+    def forget(self) -> None:
+        """They are in the depot no more: the next who asks gets them again."""
+        self._offered = False
 
 
 Place = tuple[int, int, int, int]

@@ -51,6 +51,16 @@ def broker(redis, monkeypatch):
     return redis.url
 
 
+@pytest.fixture
+def own(tmp_path, monkeypatch):
+    """A server of the test's own, to be disturbed."""
+    (tmp_path / "redis").mkdir()
+    server = Redis(tmp_path / "redis").start()
+    monkeypatch.setenv("FACEDEDUP_BROKER_URL", server.url)
+    yield server
+    server.stop()
+
+
 @pytest.fixture(scope="session")
 def steady_worker(redis, tmp_path_factory):
     """A worker that no test disturbs."""

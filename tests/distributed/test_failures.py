@@ -8,20 +8,14 @@ import signal
 import subprocess
 import sys
 import threading
-import time
 import urllib.request
 
 import pytest
 import redis as client
-from machines import ROOT, Redis, Worker, free_port, wait_for, worker
+from machines import ROOT, Worker, free_port, wait_for, worker
 from test_index import assert_same, table
 
 import facededup
-from facededup.distributed import farm as farms
-from facededup.distributed.celery_app import INDEX_QUEUE, INDEX_TASK, app, configure
-from facededup.distributed.depot import Depot
-from facededup.errors import JobError
-from facededup.settings import Settings
 
 
 def keys(url, pattern):
@@ -32,16 +26,6 @@ def keys(url, pattern):
 def units(url):
     with client.Redis.from_url(url) as connection:
         return [unit for key in keys(url, ":units") for unit in connection.hkeys(key)]
-
-
-@pytest.fixture
-def own(tmp_path, monkeypatch):
-    """A server of the test's own, to be disturbed."""
-    (tmp_path / "redis").mkdir()
-    server = Redis(tmp_path / "redis").start()
-    monkeypatch.setenv("FACEDEDUP_BROKER_URL", server.url)
-    yield server
-    server.stop()
 
 
 @pytest.fixture(scope="session")
@@ -72,6 +56,13 @@ class Background:
         except Exception as exc:
             self.error = exc
 
+    def wait_for(self, condition, what):
+        def is_so():
+            assert self.error is None, self.error
+            return condition()
+
+        wait_for(is_so, what)
+
     def finish(self, seconds=120):
         self._thread.join(seconds)
         assert not self._thread.is_alive(), "the run hangs"
@@ -83,7 +74,7 @@ class Background:
 def test_a_worker_killed_in_mid_chunk(own, pictures, store, expected, tmp_path):
     first = Worker(own.url, tmp_path / "first.log", "-c", "1", "--cpu").wait_until_ready()
     run = Background(pictures, store=store, chunk_images=17)
-    wait_for(lambda: keys(own.url, ":lease:"), "a chunk in hand")
+    run.wait_for(lambda: keys(own.url, ":lease:"), "a chunk in hand")
     first.kill()
     assert keys(own.url, ":lease:0"), "the chunk was in hand when its worker was killed"
     assert not keys(own.url, ":ended:"), "the chunk was not done when its worker was killed"
@@ -152,62 +143,34 @@ def test_a_job_waits_while_its_workers_work(own, pictures, store, expected, tmp_
     assert_same(table(store), expected)
 
 
-def test_workers_at_another_job_are_workers(own, monkeypatch):
-    monkeypatch.setattr(farms, "LOST_SECONDS", 0.1)
-    monkeypatch.setattr(farms, "LOOK_SECONDS", 0.1)
-    configure(Settings(broker_url=own.url))
-    farm = farms.Farm(
-        *(app, Depot(own.url).job("mine"), INDEX_TASK, b"what all units share"),
-        worker_wait=1.5,
-        go_on="go on",
-    )
-    farm.add(dict.fromkeys(range(4), b"a unit"))
-    ended = []
-
-    def fail():
-        with pytest.raises(JobError, match=r"no worker did anything for 1.5 seconds.* then go on"):
-            farm.next()
-        ended.append(True)
-
-    waiting = threading.Thread(target=fail)
-    waiting.start()
-    with client.Redis.from_url(own.url) as connection:
-        for _ in range(3):
-            time.sleep(1)
-            assert connection.lpop(INDEX_QUEUE)
-            assert not ended
-    waiting.join(20)
-    assert ended
-    farm.close()
-
-
-@pytest.mark.parametrize("kept", [True, pytest.param(False, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("kept", [True, False])
 def test_a_server_restarted_in_mid_job(own, pictures, expected, tmp_path, kept):
     store = str(tmp_path / "faces.h5")
-    with worker(own.url, tmp_path / "log", "-c", "1", "--cpu"):
+    with worker(own.url, tmp_path / "log", "-c", "1", "--cpu") as started:
         run = Background(pictures, store=store, chunk_images=2)
-        wait_for(lambda: keys(own.url, ":lease:"), "a chunk in hand")
+        run.wait_for(lambda: keys(own.url, ":lease:"), "a chunk in hand")
         own.stop(signal.SIGKILL)
         if not kept:
             for path in sorted(own.folder.rglob("*"), reverse=True):
                 path.rmdir() if path.is_dir() else path.unlink()
         own.start()
-        assert bool(keys(own.url, ":units")) == kept
+        assert not kept or keys(own.url, ":units")
         run.finish()
+        assert started.process.poll() is None, started.text()
     assert_same(table(store), expected)
 
 
-@pytest.mark.slow
 def test_rabbitmq_restarted_in_mid_job(own, rabbit, pictures, expected, monkeypatch):
     store = str(pictures.parent / "faces.h5")
     monkeypatch.setenv("FACEDEDUP_BROKER_URL", rabbit.url)
     monkeypatch.setenv("FACEDEDUP_RESULT_BACKEND", own.url)
-    with worker(rabbit.url, pictures.parent / "log", "-c", "1", "--cpu"):
+    with worker(rabbit.url, pictures.parent / "log", "-c", "1", "--cpu") as started:
         run = Background(pictures, store=store, chunk_images=2)
-        wait_for(lambda: keys(own.url, ":lease:"), "a chunk in hand")
+        run.wait_for(lambda: keys(own.url, ":lease:"), "a chunk in hand")
         rabbit.stop()
         rabbit.start()
         run.finish()
+        assert started.process.poll() is None, started.text()
     assert_same(table(store), expected)
 
 
