@@ -12,6 +12,7 @@ from facededup.models.scores import (
     similarity,
     true_match_rate,
 )
+from facededup.settings import CROP_CHOICES
 
 cosines = st.floats(-1, 1)
 operating = st.sampled_from([model.operating_cosine for model in MODELS])
@@ -91,7 +92,11 @@ def test_true_matches_are_interpolated_and_end_at_identical_faces():
     assert true_match_rate(0.6, ()) is None
 
 
-def test_curves_are_found_by_all_that_makes_an_embedding():
+def test_curves_are_there_for_all_ways_to_embed_with_the_default_model():
+    assert {(curves.model, curves.flip, curves.crops) for curves in CURVES} == {
+        ("Dlib", flip, crops) for flip in (False, True) for crops in CROP_CHOICES
+    }
+    assert len(CURVES) == 2 * len(CROP_CHOICES)
     for curves in CURVES:
         made = (curves.model, curves.detector, curves.align)
         assert measured_curves(*made, flip=curves.flip, crops=curves.crops) is curves
