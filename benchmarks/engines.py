@@ -34,7 +34,7 @@ ROUNDS = 3
 def main() -> None:
     arguments = _arguments()
     model = describe_model(arguments.model)
-    sys.path.insert(0, str(Path(__file__).parent.parent / "tests" / "models"))
+    sys.path.insert(0, str(Path(__file__).parent.parent / "tests"))
     from random_weights import write_weights
 
     random_weights = locate_weights(model.weights_files[arguments.engine]) is None

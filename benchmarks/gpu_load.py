@@ -39,7 +39,7 @@ MOST_GROWTH = 0.01
 def main() -> None:
     given = _arguments()
     model = describe_model(given.model)
-    sys.path.insert(0, str(Path(__file__).parent.parent / "tests" / "models"))
+    sys.path.insert(0, str(Path(__file__).parent.parent / "tests"))
     from random_weights import write_weights
 
     random_weights = locate_weights(model.weights_files["pytorch"]) is None

@@ -89,7 +89,7 @@ def link_weights(home: str) -> None:
 
 def write_random_weights(model: str, engine: str, home: str) -> None:
     """Puts a weights file of random numbers where DeepFace and facededup look for the model's."""
-    tests = Path(__file__).parent.parent / "tests" / "models"
+    tests = Path(__file__).parent.parent / "tests"
     script = (
         f"import sys; sys.path.insert(0, {str(tests)!r})\n"
         "from random_weights import write_weights\n"
