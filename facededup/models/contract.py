@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -9,7 +10,7 @@ from typing import Protocol
 
 from facededup.devices import is_out_of_memory
 from facededup.errors import DeviceMemoryError, FacededupError, JobError, NoGpuError, first_line
-from facededup.models.catalog import ModelDescription
+from facededup.models.catalog import DEFAULT_MODEL, ModelDescription
 from facededup.types import Floats, Pixels
 
 GPU_DEVICE = "GPU"
@@ -73,6 +74,17 @@ class Engine(Protocol):
             DeviceMemoryError: The batch is too large for the memory of the device; a smaller one may pass.
             JobError: The framework or the device failed.
         """
+
+
+def cpu_lanes(model: ModelDescription) -> int:
+    """Batches that a model embeds side by side on CPU cores, each on one thread.
+
+    Embedding with the default model is about half of all the work of `index`; with fewer batches at once the
+    workers would outrun it, and at the end, when they are done, one core would work alone. The other models
+    are most of the work: they get all cores, and the workers wait for them.
+    """
+    cores = os.cpu_count() or 1
+    return max(2, cores // 2 if model.name == DEFAULT_MODEL else cores)
 
 
 def no_gpu_error(library: str, remedy: str) -> NoGpuError:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
 from collections.abc import Callable
 from typing import Any
 
@@ -16,6 +15,7 @@ from facededup.models.contract import (
     GPU_DEVICE,
     GPU_LANES,
     Placement,
+    cpu_lanes,
     no_gpu_error,
     open_failures,
     run_failures,
@@ -96,9 +96,7 @@ class OnnxEngine:
                 self._open_for_batches(start, graph)
         # onnxruntime falls back to the CPU where the CUDA libraries do not load.
         self.device = GPU_DEVICE if _CUDA in self._session.get_providers() else CPU_DEVICE
-        # On CPU cores embedding is about half of all the work of `index`; with fewer batches at once the
-        # workers would outrun it, and at the end, when they are done, one core would work alone.
-        self.lanes = GPU_LANES if self.device == GPU_DEVICE else max(2, (os.cpu_count() or 1) // 2)
+        self.lanes = GPU_LANES if self.device == GPU_DEVICE else cpu_lanes(model)
         if gpu and self.device == CPU_DEVICE:
             raise no_gpu_error(library, remedy)
 

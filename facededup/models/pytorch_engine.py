@@ -16,6 +16,7 @@ from facededup.models.contract import (
     GPU_DEVICE,
     GPU_LANES,
     Placement,
+    cpu_lanes,
     no_gpu_error,
     open_failures,
     run_failures,
@@ -57,7 +58,7 @@ class PyTorchEngine:
         self.versions = {"torch": str(torch.__version__)}
         self.device = GPU_DEVICE if usable and gpu is not False else CPU_DEVICE
         on_gpu = self.device == GPU_DEVICE
-        self.lanes = GPU_LANES if on_gpu else 1
+        self.lanes = GPU_LANES if on_gpu else cpu_lanes(model)
         self._torch = torch
         self._place = torch.device(f"cuda:{placement.device}" if on_gpu else "cpu")
         self._half = False

@@ -14,6 +14,7 @@ from facededup.models.contract import (
     GPU_DEVICE,
     GPU_LANES,
     Placement,
+    cpu_lanes,
     no_gpu_error,
     open_failures,
     run_failures,
@@ -46,7 +47,7 @@ class TensorFlowEngine:
         self.model = model
         self.versions = {"tensorflow": tensorflow.__version__}
         self.device = GPU_DEVICE if gpus and gpu is not False else CPU_DEVICE
-        self.lanes = GPU_LANES if self.device == GPU_DEVICE else 1
+        self.lanes = GPU_LANES if self.device == GPU_DEVICE else cpu_lanes(model)
         self._tensorflow = tensorflow
         self._place = f"/{self.device}:0"
         with contextlib.suppress(RuntimeError):  # TensorFlow has started: these can no longer be changed
@@ -56,7 +57,8 @@ class TensorFlowEngine:
                 # Left alone, TensorFlow takes the memory of all GPUs, though it calculates on the CPU.
                 tensorflow.config.set_visible_devices([], "GPU")
             tensorflow.config.threading.set_intra_op_parallelism_threads(placement.threads)
-            tensorflow.config.threading.set_inter_op_parallelism_threads(1)
+            # A batch takes one of these, and the threads above within it.
+            tensorflow.config.threading.set_inter_op_parallelism_threads(self.lanes)
         if self.device == GPU_DEVICE and not tensorflow.config.list_logical_devices("GPU"):
             raise NoGpuError(
                 "TensorFlow was started for the CPU in this process and takes no GPU any more: use another"

@@ -1,6 +1,7 @@
 """dlib's network on every framework, against the vectors dlib itself gave."""
 
 import json
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -61,6 +62,14 @@ def test_demanded_gpu_is_never_replaced(opened):
         pytest.skip("this machine has a GPU")
     with pytest.raises(NoGpuError, match=r"sees none: install .*, or leave out --gpu"):
         open_engine(DLIB, engine=opened.name, gpu=True)
+
+
+def test_batches_side_by_side_are_those_one_by_one(opened, chips):
+    assert opened.lanes >= 2
+    expected = opened.run(chips)
+    with ThreadPoolExecutor(opened.lanes) as threads:
+        for rows in threads.map(opened.run, [chips] * 6):
+            np.testing.assert_allclose(rows, expected, atol=1e-6)
 
 
 @pytest.mark.gpu
