@@ -33,7 +33,11 @@ Rows = NDArray[np.int64]
 VECTORS_A_CENTROID = 48
 """Of the training sample."""
 
-TUNING_QUERIES = 1_000
+TUNING_QUERIES = 5_000
+TUNED_AT_ONCE = 65_536
+"""Pairs of the tuning whose ends' lists are looked up together."""
+STANDARD_ERRORS = 2
+"""The tuning's own recall is taken for so many of its standard errors less than it is."""
 RECALL_QUERIES = 5_000
 MOST_VISITS = 256
 BLOCK = 65_536
@@ -171,7 +175,7 @@ def tune_lists(
     Args:
         vectors: float32 (n, d), n at least 1.
         cut: Lowest cosine of a pair.
-        target: Part of the pairs to find; half of the misses it allows are kept as a reserve.
+        target: Part of the pairs to find; the sample must reach it by `STANDARD_ERRORS`.
         group: int64 (n,), as for the join.
         screen: For the exact search of the sample.
         lists: How many; None takes about four times the root of n.
@@ -184,16 +188,49 @@ def tune_lists(
     centroids = _train(vectors, count, seed)
     sample = _draw(len(vectors), TUNING_QUERIES, seed + 1)
     rows, others = _neighbours_of(InMemory(vectors), sample, cut, group, screen)
-    most = min(count, MOST_VISITS)
-    ends, place = np.unique(np.concatenate((rows, others)), return_inverse=True)
-    nearest = _visits(vectors[ends], centroids, most)
-    here, there = place[: len(rows)], place[len(rows) :]
-    needed = np.minimum(
-        _rank(nearest[here], nearest[there, 0], most), _rank(nearest[there], nearest[here, 0], most)
+    needed = _needed_visits(vectors, centroids, rows, others)
+    visits = enough_visits(
+        needed, np.searchsorted(sample, rows), allowed=1.0 - target, most=min(count, MOST_VISITS)
     )
-    missed = (1.0 - target) / 2
-    visits = int(np.quantile(needed, 1.0 - missed, method="higher")) + 1 if len(needed) else 1
-    return Lists(count, _visits(vectors, centroids, min(visits, most)))
+    return Lists(count, _visits(vectors, centroids, visits))
+
+
+def _needed_visits(vectors: Floats, centroids: Floats, rows: Rows, others: Rows) -> Rows:
+    """How many visits find each pair; one more than the most where these do not."""
+    most = min(len(centroids), MOST_VISITS)
+    needed = [np.empty(0, np.int64)]
+    for start in range(0, len(rows), TUNED_AT_ONCE):
+        some = slice(start, start + TUNED_AT_ONCE)
+        ends, place = np.unique(np.concatenate((rows[some], others[some])), return_inverse=True)
+        nearest = _visits(vectors[ends], centroids, most)
+        here, there = np.split(place, 2)
+        there_from_here = _rank(nearest[here], nearest[there, 0], most)
+        here_from_there = _rank(nearest[there], nearest[here, 0], most)
+        needed.append(1 + np.minimum(there_from_here, here_from_there))
+    return np.concatenate(needed)
+
+
+def enough_visits(needed: Rows, query: Rows, *, allowed: float, most: int) -> int:
+    """The fewest visits at which the part of missed pairs is surely no more than is allowed.
+
+    That part is a ratio of two sums over queries; its standard error is that of the sum of what each query
+    misses beyond its share (Cochran, "Sampling Techniques", 1977, chapter 6), so that pairs found or
+    missed together count as what they are.
+
+    Args:
+        needed: int64 (p,), by pair.
+        query: int64 (p,), the query of each pair.
+        allowed: Part of the pairs that may be missed.
+        most: Visits at most.
+    """
+    pairs = np.bincount(query)
+    for visits in range(1, most):
+        missed = np.bincount(query, needed > visits)
+        part = missed.sum() / max(1, len(needed))
+        error = np.sqrt(((missed - part * pairs) ** 2).sum()) / max(1, len(needed))
+        if part + STANDARD_ERRORS * error <= allowed:
+            return visits
+    return most
 
 
 class RecallMeter:
