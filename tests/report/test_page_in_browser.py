@@ -391,6 +391,36 @@ def test_the_page_is_accessible(watch, real, theme):
         assert told == []
 
 
+def test_the_page_fits_a_phone(watch, loose):
+    page = watch(loose)
+    page.set_viewport_size({"width": 390, "height": 844})
+    for view in VIEWS:
+        page.click(f"#tab-{view}")
+        assert page.evaluate("() => document.documentElement.scrollWidth") == 390
+        if view in ("clusters", "pairs"):
+            box = page.locator(f"#{view} .row").first.bounding_box()
+            assert box["x"] >= 0
+            assert box["x"] + box["width"] <= 390
+            assert page.locator(f"#{view} .scroller").bounding_box()["height"] > 250
+            assert page.locator("#compare .verdicts").bounding_box()["y"] < 800
+
+
+def test_what_is_printed(watch, loose):
+    """All rows up to a limit, in dark letters; the screen is as it was afterwards."""
+    page = watch(loose, color_scheme="dark")
+    page.click("#tab-pairs")
+    listed = page.evaluate("() => views.pairs.list.items.length")
+    drawn = page.locator("#pairs .row").count()
+    printing = (
+        "() => [document.documentElement.dataset.theme, document.querySelectorAll('#pairs .row').length]"
+    )
+    page.evaluate("() => dispatchEvent(new Event('beforeprint'))")
+    assert page.evaluate(printing) == ["light", listed]
+    assert drawn < listed
+    page.evaluate("() => dispatchEvent(new Event('afterprint'))")
+    assert page.evaluate(printing) == ["dark", drawn]
+
+
 def test_a_hundred_thousand_pairs(watch, tmp_path):
     """Opens, scrolls and regroups at once; the limits leave room for a busy machine."""
     store = str(tmp_path / "faces.h5")

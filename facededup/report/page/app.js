@@ -34,7 +34,7 @@ app.refresh = () => {
   const chosen = app.chosen[app.view] || {};
   const cut = app.similarity <= about.threshold ? about.cosine_cut : cosineOf(app.similarity);
   view.refresh({ cut, matches: matchingImages(), filter: chosen.filter, order: chosen.order });
-  $("threshold-value").textContent = `${app.similarity.toFixed(3)} (cosine ${cut.toFixed(4)})`;
+  $("threshold-value").replaceChildren(app.similarity.toFixed(3), element("span", { class: "cosine" }, ` (cosine ${cut.toFixed(4)})`));
   if (!view.noun) return;
   const number = view.list.items.length / (view.both || 1);
   const whole = view.listed < view.total && cut <= about.cosine_cut ? `${plural(view.total, view.noun)}, ${count(view.listed)} listed` : plural(view.listed, view.noun);
@@ -141,8 +141,16 @@ function start() {
   $("download-json").addEventListener("click", () => download(decisionsJson(), "decisions.json", "application/json"));
   $("download-csv").addEventListener("click", () => download(decisionsCsv(), "decisions.csv", "text/csv"));
   document.addEventListener("keydown", pressed);
-  addEventListener("beforeprint", () => views[app.view].list?.print());
-  addEventListener("afterprint", () => views[app.view].list?.redraw());
+  let theme = null;
+  addEventListener("beforeprint", () => {
+    theme = document.documentElement.dataset.theme;
+    setTheme("light");
+    views[app.view].list?.print();
+  });
+  addEventListener("afterprint", () => {
+    setTheme(theme);
+    views[app.view].list?.redraw();
+  });
   decisions.listeners.push(() => {
     views[app.view]?.list?.redraw();
     if (app.view === "summary") app.refresh();

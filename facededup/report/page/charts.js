@@ -15,21 +15,21 @@ function columnChart(name, bars, marks = [], { logarithmic = false } = {}) {
   const most = Math.max(...bars.map((bar) => bar.value), 1);
   const scale = (value) => (value <= 0 ? 0 : logarithmic ? Math.log1p(value) / Math.log1p(most) : value / most);
   const step = WIDTH / bars.length;
-  const thin = Math.max(1, Math.ceil(bars.length / 9));
-  const chart = svg("svg", { viewBox: `-14 0 ${WIDTH + 28} ${BASE + 44}`, role: "img", "aria-label": name, class: "chart" });
+  const thin = Math.max(1, Math.ceil(bars.length / (matchMedia("(max-width: 720px)").matches ? 6 : 9)));
+  const chart = svg("svg", { viewBox: `-14 -4 ${WIDTH + 28} ${BASE + 52}`, role: "img", "aria-label": name, class: "chart" });
   chart.append(svg("text", { x: 0, y: 12, class: "axis" }, count(most)), svg("line", { x1: 0, x2: WIDTH, y1: BASE + 20, y2: BASE + 20, class: "base" }));
   bars.forEach((bar, place) => {
     const height = Math.max(scale(bar.value) * BASE, bar.value > 0 ? 1.5 : 0);
     chart.append(svg("rect", {
       x: place * step + step * 0.08, width: step * 0.84, y: BASE + 20 - height, height, class: `bar ${bar.kind || ""}`, rx: Math.min(2, step / 6),
     }, svg("title", {}, bar.title)));
-    if (bar.label && place % thin === 0) chart.append(svg("text", { x: (place + 0.5) * step, y: BASE + 36, class: "axis middle" }, bar.label));
+    if (bar.label && place % thin === 0) chart.append(svg("text", { x: (place + 0.5) * step, y: BASE + 38, class: "axis middle" }, bar.label));
   });
   for (const mark of marks) {
     if (mark.at < -0.001 || mark.at > 1) continue;
     const x = Math.max(mark.at, 0) * WIDTH;
-    chart.append(svg("line", { x1: x, x2: x, y1: 16, y2: BASE + 20, class: "mark" }),
-      svg("text", { x: x + (mark.at > 0.8 ? -5 : 5), y: 26, class: `axis ${mark.at > 0.8 ? "end" : ""}` }, mark.label));
+    chart.append(svg("line", { x1: x, x2: x, y1: 18, y2: BASE + 20, class: "mark" }),
+      svg("text", { x: x + (mark.at > 0.8 ? -5 : 5), y: 30, class: `axis ${mark.at > 0.8 ? "end" : ""}` }, mark.label));
   }
   return chart;
 }

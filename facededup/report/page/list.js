@@ -122,5 +122,10 @@ class RowList {
       this.space.append(row);
       this.rows.set(place, row);
     }
+    if (last < this.items.length) {
+      const rest = element("p", { class: "facts" }, `and ${count(this.items.length - last)} more, not printed`);
+      this.space.append(rest);
+      this.rows.set(last, rest);
+    }
   }
 }
