@@ -8,9 +8,9 @@ DeepFace's imports and first call; facededup's with everything, from the shell t
 the model's weights are not on this machine, random ones made by DeepFace's own builder are used: the speed is
 the same.
 
-The processor time that an image costs is told, too. On a machine busy with other things it says more than wall
-time, but the loop's threads wait for each other by spinning, which then counts: with OMP_NUM_THREADS=1 they do
-not.
+The processor time that an image costs is told, too. On a machine busy with other things it says more than
+wall time, but the loop's threads wait for each other by spinning, which then counts; with OMP_NUM_THREADS=1
+they do not.
 """
 
 from __future__ import annotations
