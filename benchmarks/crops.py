@@ -16,6 +16,8 @@ from __future__ import annotations
 
 import math
 import tempfile
+from collections.abc import Iterable
+from itertools import chain
 from pathlib import Path
 
 import cv2
@@ -61,7 +63,7 @@ def cut(chips: np.ndarray, place: Place) -> np.ndarray:
 
 
 def embedded_views(
-    images: list[str], folder: Path
+    images: list[str], places: Iterable[Place], folder: Path
 ) -> tuple[dict[tuple[Place, bool], np.ndarray], np.ndarray]:
     """Embeddings, not normalised, by (place, mirrored), and each image's row in them (-1 without a face)."""
     folder.mkdir(exist_ok=True)
@@ -73,7 +75,7 @@ def embedded_views(
         chips, rows = kept["chips"], kept["rows"]
     encoder = Encoder(open_engine(describe_model("Dlib")))
     views = {}
-    for place in dict.fromkeys(place for places in CUTS.values() for place in places):
+    for place in dict.fromkeys(places):
         path = folder / f"view{'_'.join(map(str, place))}.npz"
         if not path.exists():
             moved = cut(chips, place)
@@ -115,7 +117,7 @@ def main() -> None:
     given = arguments.parse_args()
     images, sets = images_of(given.faces), view_sets()
     with tempfile.TemporaryDirectory() as folder:
-        views, rows = embedded_views(images, Path(given.keep or folder))
+        views, rows = embedded_views(images, chain.from_iterable(CUTS.values()), Path(given.keep or folder))
     measured: dict[tuple[str, bool], list[dict[str, float]]] = {}
     for name, members in sets.items():
         mean = sum(views[view].astype(np.float64) for view in members)

@@ -49,13 +49,15 @@ def find_against(settings: Settings, base: str, metrics: Metrics, progress: Prog
         SettingMismatchError: Something else made the embeddings of the base.
         NoGpuError: A GPU was demanded and no library that searches sees one.
         TooManyPairsError: There are more pairs than `max_pairs`.
-        UsageError: Both are the same store, or an approximate search was asked for.
+        UsageError: Both are the same store, or something was asked for that only a search of one store does.
     """
     if settings.index in ("ivf", "hnsw") or (settings.group_by, settings.min_quality) != (None, None):
         raise UsageError(
             "--against searches exactly, without groups, faces of any quality: leave --index, --group-by and "
             "--min-quality out"
         )
+    if settings.normalize or settings.confirm_model is not None:
+        raise UsageError("--against gives no second scores: leave --normalize and --confirm-model out")
     if same_place(base, settings.store):
         raise UsageError("--against takes another store: `find` alone compares a store with itself")
     searches = open_searches(settings)

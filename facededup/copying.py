@@ -20,7 +20,6 @@ from facededup.store.base import (
     Batch,
     ClusterTable,
     Content,
-    FaceTable,
     Findings,
     ImageRecord,
     ImageTable,
@@ -31,7 +30,7 @@ from facededup.store.base import (
 )
 from facededup.store.living import living_clusters, living_pairs
 from facededup.store.opener import is_url, open_store, same_place
-from facededup.types import Box, Face, FileStat, Outcome, Quality
+from facededup.types import FileStat, Outcome
 
 _ROWS = 4096
 """Images, or faces, in a batch; bounds the memory."""
@@ -129,7 +128,7 @@ def _batches(old: Snapshot) -> Iterator[Batch]:
             contents=tuple(
                 Content(
                     images.digest[faces.image[start]].tobytes(),
-                    tuple(_face(faces, row) for row in range(start, end)),
+                    tuple(faces.record(row) for row in range(start, end)),
                     vectors[start - begin : end - begin],
                 )
                 for start, end in zip(starts[place:behind].tolist(), ends[place:behind].tolist(), strict=True)
@@ -139,18 +138,6 @@ def _batches(old: Snapshot) -> Iterator[Batch]:
     for start in range(0, len(images), _ROWS):
         rows = range(start, min(start + _ROWS, len(images)))
         yield Batch(images=tuple(_image(images, row) for row in rows))
-
-
-def _face(faces: FaceTable, row: int) -> Face:
-    points = faces.landmarks[row]
-    known = int(np.argmax(np.append(np.isnan(points).any(axis=1), True)))
-    quality = faces.quality[row]
-    return Face(
-        Box(*faces.box[row].tolist()),
-        float(faces.confidence[row]),
-        tuple((x, y) for x, y in points[:known].tolist()),
-        None if np.isnan(quality).all() else Quality(*quality.tolist()),
-    )
 
 
 def _image(images: ImageTable, row: int) -> ImageRecord:

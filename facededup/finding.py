@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from facededup.calibration import choose_cut, compared_pairs, store_calibration
 from facededup.clustering import Clustering
+from facededup.confirmation import SecondModel
 from facededup.decisions import decide
 from facededup.errors import TooManyPairsError, UsageError
 from facededup.findings import result_of
@@ -54,6 +55,7 @@ def find_duplicates(
         StoreNotFoundError: There is no store.
         SettingMismatchError: A given setting differs from the store's.
         NoGpuError: A GPU was demanded and no library that searches sees one.
+        WeightsMissingError: Those of the second model are not on this machine.
         JobError: A GPU failed; the findings before are kept.
         TooManyPairsError: The threshold would give more pairs than `max_pairs`.
         StoreLockedError: Another process is writing to the store.
@@ -64,13 +66,15 @@ def find_duplicates(
     searches = open_searches(settings) if open_join is None else ()
     store = open_store(settings.store, settings.key_file)
     with store.snapshot() as snapshot:
-        choose_fingerprint(settings, snapshot.fingerprint, store.location)
+        made = choose_fingerprint(settings, snapshot.fingerprint, store.location)
+    # Before the search: what a second look lacks must not show after hours.
+    second = None if settings.confirm_model is None else SecondModel(settings, settings.confirm_model, made)
     with gpus_watched(settings, metrics), store.writer() as writer:
         exact_join = open_join and open_join(settings, store.location, writer.snapshot)
         search = _Search(writer, settings, metrics, progress, searches=searches, join=exact_join)
         search.execute()
     with store.snapshot() as snapshot:
-        return result_of(snapshot, store.location, settings, metrics)
+        return result_of(snapshot, store.location, settings, metrics, progress=progress, second=second)
 
 
 def _refuse_beside_queue(settings: Settings) -> None:

@@ -7,17 +7,27 @@ from numpy.typing import NDArray
 
 from facededup.analytics import Analytics
 from facededup.cohort import normalized_scores
+from facededup.confirmation import SecondModel
 from facededup.counting import count_faces, count_images
 from facededup.errors import StoreNotFoundError
 from facededup.listing import Listing
 from facededup.matching.source import StoredVectors
 from facededup.metrics import Metrics
+from facededup.progress import Progress
 from facededup.results import FindResult
 from facededup.settings import Settings
 from facededup.store.base import ClusterTable, Snapshot
 
 
-def result_of(snapshot: Snapshot, location: str, settings: Settings, metrics: Metrics) -> FindResult:
+def result_of(
+    snapshot: Snapshot,
+    location: str,
+    settings: Settings,
+    metrics: Metrics,
+    *,
+    progress: Progress,
+    second: SecondModel | None,
+) -> FindResult:
     """The findings of a store, listed.
 
     Args:
@@ -25,6 +35,8 @@ def result_of(snapshot: Snapshot, location: str, settings: Settings, metrics: Me
         location: Of the store.
         settings: `limit` bounds the lists, `normalize` adds a score to each pair.
         metrics: Of the run that found them.
+        progress: Receives the advance of a second look.
+        second: Scores the pairs near the threshold, too.
 
     Raises:
         StoreNotFoundError: There are none.
@@ -45,6 +57,16 @@ def result_of(snapshot: Snapshot, location: str, settings: Settings, metrics: Me
             labels,
             (*listed.face_rows(), listed.columns[4]),
             listing.operating_cosine,
+        )
+    confirmation = None
+    if second is not None:
+        confirmation = second.confirm(
+            listing,
+            listed,
+            threshold=float(meta["threshold"]),
+            band=settings.confirm_band,
+            metrics=metrics,
+            progress=progress,
         )
     return FindResult(
         store=location,
@@ -75,6 +97,7 @@ def result_of(snapshot: Snapshot, location: str, settings: Settings, metrics: Me
         metrics=metrics,
         group_by=meta.get("group_by"),
         tag_columns=tuple(snapshot.info.get("tag_columns", ())),
+        confirmation=confirmation,
     )
 
 

@@ -320,6 +320,8 @@ class PairList(LazySequence[Pair]):
         """The same as columns, in the order of the list."""
         self.normalized: NDArray[np.float64] | None = None
         """The normalised scores, where they were asked for."""
+        self.second: NDArray[np.float64] | None = None
+        """A second model's similarities, likewise; NaN for pairs that it did not score."""
 
     def face_rows(self) -> tuple[Rows, Rows]:
         """The rows of both faces of each pair, in the order of the list."""
@@ -352,7 +354,12 @@ class PairList(LazySequence[Pair]):
             decision=decision,
             same_photo=bool(self._same_photo[position]),
             normalized=None if self.normalized is None else float(self.normalized[position]),
+            second_similarity=self._second(position),
         )
+
+    def _second(self, position: int) -> float | None:
+        score = np.nan if self.second is None else float(self.second[position])
+        return None if np.isnan(score) else score
 
     @cached_property
     def _same_photo(self) -> NDArray[np.bool_]:

@@ -91,6 +91,27 @@ class IndexResult:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Confirmation:
+    """What a second model said of the listed pairs near the threshold.
+
+    Attributes:
+        model: Its name.
+        operating_cosine: Of its cosines, the one that similarity 0.40 stands for.
+        band: How far above the threshold a pair's similarity may be.
+        near: Listed pairs so near.
+        confirmed: Of these, pairs that reach the second model's operating cosine.
+        unread: Of these, pairs with a face that could not be seen again: its photo is gone or changed.
+    """
+
+    model: str
+    operating_cosine: float
+    band: float
+    near: int
+    confirmed: int
+    unread: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class FindResult:
     """What one `find` found; counts are of the whole store, lists are cut at `limit`.
 
@@ -121,6 +142,7 @@ class FindResult:
         analytics: Where and when duplicates arise, see `facededup.analytics`; empty with `against`.
         group_by: What grouped the images, as `--group-by` says it; None where nothing did.
         tag_columns: Names of what manifests say of images; the tags of each are with its faces.
+        confirmation: What a second model said of the pairs near the threshold; None where none was asked.
     """
 
     store: str
@@ -147,6 +169,7 @@ class FindResult:
     tag_columns: tuple[str, ...] = ()
     decisions: Mapping[str, int] = field(default_factory=dict)
     analytics: Mapping[str, Any] = field(default_factory=dict)
+    confirmation: Confirmation | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

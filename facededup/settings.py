@@ -57,6 +57,8 @@ class Settings:
         fmr: Instead of `threshold`: the share of the pairs of two people that may be taken for one.
         min_quality: Faces of a lower quality score are left out of the pairs; None for no bound.
         normalize: Tell of each listed pair how far it stands out among the cosines with other people, too.
+        confirm_model: A second model that scores the listed pairs near the threshold, too; None for none.
+        confirm_band: How far above the threshold a similarity is near it.
         calibration: Path of a TOML file with the model's scale and curves; None for the store's.
         search_engine: What searches on a GPU: `faiss`, `torch`, `cupy`, or `auto`, the first that sees one.
         index: `auto`, `flat` (exact), `ivf` or `hnsw` (approximate, recall measured): how `find` searches.
@@ -107,6 +109,8 @@ class Settings:
     fmr: float | None = None
     min_quality: float | None = None
     normalize: bool = False
+    confirm_model: str | None = None
+    confirm_band: float = 0.1
     calibration: str | None = None
     search_engine: str = "auto"
     index: str = "auto"
@@ -163,6 +167,8 @@ class Settings:
             raise UsageError(f"threshold must be at most 1 (identical), not {self.threshold}")
         if self.min_quality is not None and not 0 <= self.min_quality <= 1:
             raise UsageError(f"min_quality must be between 0 and 1, not {self.min_quality}")
+        if not self.confirm_band > 0:
+            raise UsageError(f"confirm_band must be above 0, not {self.confirm_band}")
         if self.max_false_pairs is not None and self.fmr is not None:
             raise UsageError("max_false_pairs and fmr exclude each other: leave one of them out")
         if self.max_false_pairs is not None and not self.max_false_pairs > 0:

@@ -111,6 +111,8 @@ class Pair:
         same_photo: The two images are one photo, saved twice.
         normalized: With `normalize`: how far the cosine stands out among both faces' cosines with other
             people, in deviations.
+        second_similarity: With `confirm_model`: what the second model says, on its own scale; None for pairs
+            far above the threshold, and where a photo could not be read again.
     """
 
     a: FaceRef
@@ -121,6 +123,7 @@ class Pair:
     decision: str | None = None
     same_photo: bool = False
     normalized: float | None = None
+    second_similarity: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

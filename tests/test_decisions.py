@@ -221,8 +221,8 @@ def test_files_carry_the_decisions(store, tmp_path):
     assert {pair["same_photo"] for pair in document["pairs"]} == {False}
     write_pairs(found, str(tmp_path / "pairs.csv"))
     lines = (tmp_path / "pairs.csv").read_text().splitlines()
-    assert lines[0].endswith(",decision,same_photo,normalized")
-    assert {line.split(",")[-3] for line in lines[1:]} == {"same", "later", ""}
+    assert lines[0].endswith(",decision,same_photo,normalized,second_similarity")
+    assert {line.split(",")[-4] for line in lines[1:]} == {"same", "later", ""}
 
 
 def test_a_photo_saved_again_is_told_from_another(pictures, store, tmp_path):

@@ -232,7 +232,8 @@ def test_the_document_has_the_keys_of_the_contract(pictures, store):
         "cluster",
     }
     assert set(document["pairs"][0]) == {
-        *("a", "b", "similarity", "cosine", "new", "decision", "same_photo", "normalized")
+        *("a", "b", "similarity", "cosine", "new", "decision", "same_photo", "normalized"),
+        "second_similarity",
     }
     assert set(document["clusters"][0]["faces"][0]) == {"path", "face", "box"}
 

@@ -136,6 +136,10 @@ def run(request: Request, paths: Paths = None) -> None:
 
         # A demand that the search cannot meet is refused before hours of indexing, not after.
         open_searches(request.settings)
+    if request.settings.confirm_model is not None:
+        from facededup.confirmation import check_second_model
+
+        check_second_model(request.settings, request.settings.confirm_model)
     _warm_up_workers()
     from facededup import api
 

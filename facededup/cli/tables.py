@@ -17,6 +17,7 @@ from facededup.metrics import Metrics
 from facededup.models.weights import model_status
 from facededup.results import (
     CompareResult,
+    Confirmation,
     Diagnosis,
     FindResult,
     ImageCounts,
@@ -113,6 +114,8 @@ def print_findings(out: Console, notes: Console, result: FindResult) -> None:
     )
     if result.clusters:
         _print_clusters(out, result)
+    if result.confirmation is not None:
+        out.print(Text(_confirmation(result.confirmation, result.threshold)), soft_wrap=not out.is_terminal)
     _note_expectation(notes, result)
     if not result.complete:
         _note(notes, _approximation(result.search))
@@ -133,6 +136,14 @@ def _expected(result: FindResult) -> str:
         return ""
     kept = "" if result.true_pairs_kept is None else f", about {result.true_pairs_kept:.0%} of the true kept"
     return f", about {_amount(result.expected_false_pairs)} false pairs to expect{kept}"
+
+
+def _confirmation(said: Confirmation, threshold: float) -> str:
+    unread = f"; {said.unread:,} not looked at again: a photo is gone or changed" if said.unread else ""
+    return (
+        f"second model {said.model} confirms {said.confirmed:,} of {counted(said.near, 'pair')} near the "
+        f"threshold (similarity {threshold:.4g} to {threshold + said.band:.4g}){unread}"
+    )
 
 
 def _note_expectation(notes: Console, result: FindResult) -> None:

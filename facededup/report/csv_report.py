@@ -10,7 +10,7 @@ from facededup.results import FindResult
 
 COLUMNS = (
     *("a_path", "a_face", "b_path", "b_face", "similarity", "cosine", "new", "cluster"),
-    *("decision", "same_photo", "normalized"),
+    *("decision", "same_photo", "normalized", "second_similarity"),
 )
 
 
@@ -19,9 +19,9 @@ def write_pairs(result: FindResult, path: str) -> None:
 
     The columns are `COLUMNS`: path and face number of both faces, the two scores with all their digits,
     `new` as true or false, the id of the listed cluster that holds both faces, empty where none does, the
-    decision, empty where there is none, whether both images are one photo, and the normalised score where it
-    was asked for; then what manifests say of
-    either image, `a_id`, `a_group` and so on before `b_id`, `b_group`.
+    decision, empty where there is none, whether both images are one photo, the normalised score and the
+    second model's similarity where they were asked for; then what manifests say of either image, `a_id`,
+    `a_group` and so on before `b_id`, `b_group`.
     File names go out byte for byte; a line break in one is quoted.
 
     Args:
@@ -54,6 +54,7 @@ def write_pairs(result: FindResult, path: str) -> None:
                     pair.decision,
                     "true" if pair.same_photo else "false",
                     pair.normalized,
+                    pair.second_similarity,
                     *(face.tags.get(name) for face in (pair.a, pair.b) for name in result.tag_columns),
                 )
             )

@@ -73,6 +73,7 @@ def _findings(result: FindResult, listed: Callable[[Iterable[dict[str, Any]]], A
         "unencoded": listed(map(_unencoded, result.unencoded)),
         "group_by": result.group_by,
         "analytics": dict(result.analytics),
+        "confirmation": None if result.confirmation is None else asdict(result.confirmation),
         "metrics": result.metrics.to_dict(),
     }
 
@@ -266,6 +267,7 @@ def _pair(pair: Pair) -> dict[str, Any]:
         "decision": pair.decision,
         "same_photo": pair.same_photo,
         "normalized": pair.normalized,
+        "second_similarity": pair.second_similarity,
     }
 
 

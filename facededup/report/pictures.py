@@ -1,15 +1,9 @@
-"""Small pictures of stored faces and their photos, made anew from the files on disk.
-
-A store holds no pixels. A file is shown only if its bytes are still the enrolled ones: whatever path a store
-names, nothing else of it gets into a report.
-"""
+"""Small pictures of stored faces and their photos, made anew from the files on disk."""
 
 from __future__ import annotations
 
-import hashlib
 import io
 import itertools
-import os
 from collections import deque
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -18,10 +12,10 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image
 
+from facededup.contents import StoredPhotos
 from facededup.copies import Copies
 from facededup.faces.align import cut_chip
-from facededup.images.decode import DecodedImage, DecodeError, decode, pillow_limits
-from facededup.images.read import ReadError, read_file
+from facededup.images.decode import DecodedImage, pillow_limits
 from facededup.models.catalog import describe_detector
 from facededup.store.base import FaceTable, ImageTable
 from facededup.types import Box, Face, Pixels
@@ -32,11 +26,8 @@ PHOTO_SIDE = 360
 """Longer side of a photo, in pixels."""
 MARGIN = 1.3
 """Side of the square around a box, in lengths of the box, where a face is not aligned."""
-PATHS_TRIED = 3
-"""Byte-identical files looked at before a picture counts as missing."""
 MADE_AT_ONCE = 16
 """Contents a thread is given at a time: handing one over costs as much as finding that a file is gone."""
-_BYTES_A_PIXEL = 16
 _QUALITY = 80
 
 
@@ -65,9 +56,8 @@ class PictureMaker:
         """
         self._images = images
         self._faces = faces
-        self._copies = copies
+        self._photos = StoredPhotos(images, copies, max_pixels)
         self._aligned = describe_detector(detector).landmarks == "dlib"
-        self._max_pixels = max_pixels
 
     def make(self, image: int, faces: Iterable[int], *, photo: bool = True) -> Pictures:
         """Reads one content's file and cuts.
@@ -78,7 +68,7 @@ class PictureMaker:
             photo: Whether the photo is wanted.
         """
         rows = tuple(faces)
-        decoded = self.read(image, self._long_side(image, rows, FACE_SIDE))
+        decoded = self._photos.read(image, self._long_side(image, rows, FACE_SIDE))
         if decoded is None:
             return Pictures(None, (None,) * len(rows))
         cut = (self.face(decoded, row, FACE_SIDE) for row in rows)
@@ -89,7 +79,7 @@ class PictureMaker:
 
     def cut(self, image: int, face: int, side: int) -> Image.Image | None:
         """One face of a content, see `face`; None if it cannot be shown."""
-        decoded = self.read(image, self._long_side(image, (face,), side))
+        decoded = self._photos.read(image, self._long_side(image, (face,), side))
         return None if decoded is None else self.face(decoded, face, side)
 
     def make_many(self, wanted: Iterable[tuple[int, tuple[int, ...]]], threads: int) -> Iterator[Pictures]:
@@ -116,25 +106,6 @@ class PictureMaker:
         whole = max(int(self._images.width[image]), int(self._images.height[image]))
         smallest = min((int(self._faces.box[row, 2:].max()) for row in faces), default=whole)
         return max(PHOTO_SIDE, side * whole // max(smallest, 1))
-
-    def read(self, image: int, long_side: int) -> DecodedImage | None:
-        """A content, decoded from the first of its files that still holds it; None where none does.
-
-        Args:
-            image: Row of the first image with the content.
-            long_side: In pixels, that are enough.
-        """
-        digest = self._images.digest[image].tobytes()
-        copies = [int(row) for row in self._copies.rows(image)[:PATHS_TRIED]]
-        for row in dict.fromkeys([image, *copies]):
-            try:
-                path = os.fsdecode(self._images.path[row])
-                data, _ = read_file(path, max_bytes=self._max_pixels * _BYTES_A_PIXEL)
-                if hashlib.sha256(data).digest() == digest:
-                    return decode(data, max_pixels=self._max_pixels, long_side=long_side)
-            except (ReadError, DecodeError, MemoryError, ValueError):  # ValueError: a path with a NUL byte
-                continue
-        return None
 
     def face(self, image: DecodedImage, row: int, side: int) -> Image.Image | None:
         """One face, aligned where its landmarks allow that, else its box and some room around it.

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from facededup.types import Face, FileStat, Floats, Outcome
+from facededup.types import Box, Face, FileStat, Floats, Outcome, Quality
 
 FORMAT = 1
 DIGEST_BYTES = 32
@@ -212,6 +212,18 @@ class FaceTable:
 
     def __len__(self) -> int:
         return len(self.id)
+
+    def record(self, row: int) -> Face:
+        """A face as it would go into the store again."""
+        points = self.landmarks[row]
+        known = int(np.argmax(np.append(np.isnan(points).any(axis=1), True)))
+        quality = self.quality[row]
+        return Face(
+            Box(*self.box[row].tolist()),
+            float(self.confidence[row]),
+            tuple((x, y) for x, y in points[:known].tolist()),
+            None if np.isnan(quality).all() else Quality(*quality.tolist()),
+        )
 
 
 @dataclass(frozen=True, slots=True, eq=False)

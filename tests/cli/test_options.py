@@ -56,6 +56,7 @@ def test_every_option_reaches_its_setting(asked):
         "--flip --crops 2 -p 3 --batch-size 7 --follow-symlinks --max-pixels 99 --reset --rehash "
         "--threshold 0.5 --max-pairs 8 --limit 0 --index flat --exact --recall 0.9 --clustering components "
         "--group-by parent --against b.h5 --calibration c.toml --min-quality 0.2 --normalize "
+        "--confirm-model SFace --confirm-band 0.2 "
         "--queue --resume --chunk-images 5 --worker-wait 0"
     )
     assert asked(*line.split()).settings == Settings(
@@ -85,6 +86,8 @@ def test_every_option_reaches_its_setting(asked):
         calibration="c.toml",
         min_quality=0.2,
         normalize=True,
+        confirm_model="SFace",
+        confirm_band=0.2,
         queue=True,
         resume=True,
         chunk_images=5,
@@ -125,6 +128,7 @@ def test_a_misspelt_variable_is_told_and_others_are_left_alone(asked, monkeypatc
         (["--recall", "1"], "recall must be between 0 and 1"),
         (["--min-quality", "2"], "min_quality must be between 0 and 1"),
         (["--worker-wait", "-1"], "worker_wait must be 0 seconds (for ever) or more"),
+        (["--confirm-band", "0"], "confirm_band must be above 0, not 0"),
         (["--clustering", "k-means"], "clustering must be one of"),
     ],
 )

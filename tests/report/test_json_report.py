@@ -38,6 +38,7 @@ FINDINGS_KEYS = [
     "unencoded",
     "group_by",
     "analytics",
+    "confirmation",
     "metrics",
 ]
 
@@ -70,6 +71,7 @@ def test_findings_have_the_fields_of_their_schema_in_order(found):
         "decision": None,
         "same_photo": False,
         "normalized": None,
+        "second_similarity": None,
     }
     assert document["unencoded"] == [
         {"path": "/photos/line\nbreak.jpg", "outcome": "FILE_ERROR", "reason": "it is not an image"}

@@ -114,6 +114,25 @@ class SearchOptions:
             rich_help_panel=_HEADING,
         ),
     ] = None
+    confirm_model: Annotated[
+        str | None,
+        typer.Option(
+            "--confirm-model",
+            metavar="NAME",
+            help="Add another model's score to each listed pair near the threshold; it looks at the photos "
+            "again, and the similarity stays what it is.",
+            rich_help_panel=_HEADING,
+        ),
+    ] = None
+    confirm_band: Annotated[
+        float | None,
+        typer.Option(
+            "--confirm-band",
+            metavar="X",
+            help="How far above the threshold a similarity is near it. Default: 0.1.",
+            rich_help_panel=_HEADING,
+        ),
+    ] = None
     max_pairs: Annotated[
         int | None,
         typer.Option(
