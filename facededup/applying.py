@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -135,28 +136,36 @@ class _Planner:
             for image in listing.copies.rows(int(listing.faces.image[row])).tolist()
         ]
         images.sort(key=self._rank)
-        sound = [(image, row, self._trouble(image)) for image, row in images]
+        # An image that shows this person twice counts by the better face.
+        faces: dict[int, int] = {}
+        for image, row in images:
+            faces.setdefault(image, row)
+        shown = Counter(image for image, _ in images)
+        sound = [(image, row, self._trouble(image)) for image, row in faces.items()]
         best = next((image for image, _, trouble in sound if not trouble), None)
         if best is None:
             for image, _, trouble in sound:
                 yield ApplyStep(key, listing.path(image), "left", trouble)
             return
-        praise = self._praise(best, dict(images)[best])
-        yield ApplyStep(key, listing.path(best), "keep", f"the best of {len(images)}: {praise}")
+        praise = self._praise(best, faces[best])
+        yield ApplyStep(key, listing.path(best), "keep", f"the best of {len(faces)}: {praise}")
         for image, row, trouble in sound:
             if image != best:
-                step = self._step(key, image, row, best)
+                step = self._step(key, image, row, best, shows_others=self._faces_in(image) > shown[image])
                 yield replace(step, action="left", reason=trouble, kept="", target=None) if trouble else step
 
-    def _step(self, key: str, image: int, row: int, best: int) -> ApplyStep:
+    def _faces_in(self, image: int) -> int:
+        return int(self._listing.copies.faces[self._listing.images.first[image]])
+
+    def _step(self, key: str, image: int, row: int, best: int, *, shows_others: bool) -> ApplyStep:
         listing = self._listing
         path, kept = listing.path(image), listing.path(best)
         first = listing.images.first
-        shown = int(listing.copies.faces[first[image]])
         if os.path.realpath(path) == os.path.realpath(kept):
             return ApplyStep(key, path, "left", "it is the same file as the one kept")
-        if shown > 1 and first[image] != first[best]:
-            return ApplyStep(key, path, "left", f"it shows {shown} faces, others than this person's, too")
+        if shows_others and first[image] != first[best]:
+            number = self._faces_in(image)
+            return ApplyStep(key, path, "left", f"it shows {number} faces, others than this person's, too")
         reason = "byte-identical to the one kept" if first[image] == first[best] else self._praise(image, row)
         if self._action == LIST:
             return ApplyStep(key, path, LIST, reason, kept)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import itertools
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
@@ -66,9 +65,12 @@ class Clustering:
         order = np.argsort(members)
         place = np.empty(len(order), np.int64)
         place[order] = np.arange(len(order))
-        shapes = describe_clusters(vectors.gather(members[order]), place, offsets, self.cut)
+        names = self._names(members)
+        rank = np.empty(len(names), np.int64)
+        rank[np.argsort(names, kind="stable")] = np.arange(len(names))
+        shapes = describe_clusters(vectors.gather(members[order]), place, offsets, self.cut, rank=rank)
         return ClusterTable(
-            key=self._cluster_keys(members, offsets),
+            key=_cluster_keys(names, rank, offsets),
             offsets=offsets,
             members=ids[members],
             min_cosine=shapes.min_cosine,
@@ -127,14 +129,21 @@ class Clustering:
         person = self.decided.person
         return labels if person is None else join(labels, person, apart)
 
-    def _cluster_keys(self, members: NDArray[np.int64], offsets: NDArray[np.int64]) -> list[str]:
-        """Stable names: from the smallest (content hash, box) among the members."""
+    def _names(self, members: NDArray[np.int64]) -> NDArray[np.bytes_]:
+        """What stands for each face wherever and whenever it was indexed: the content's hash and the box."""
         images, faces = self.snapshot.images, self.snapshot.faces
-        names = [
-            images.digest[image].tobytes() + box.astype(">i4").tobytes()
-            for image, box in zip(faces.image[members].tolist(), faces.box[members], strict=True)
-        ]
-        return [
-            hashlib.sha256(min(names[start:stop])).hexdigest()[:12]
-            for start, stop in itertools.pairwise(offsets.tolist())
-        ]
+        digest = images.digest[faces.image[members]]
+        box = np.ascontiguousarray(faces.box[members].astype(">i4")).view(np.uint8)
+        both = np.ascontiguousarray(np.concatenate([digest, box], axis=1))
+        return both.view(f"S{both.shape[1]}").ravel()
+
+
+def _cluster_keys(
+    names: NDArray[np.bytes_], rank: NDArray[np.int64], offsets: NDArray[np.int64]
+) -> list[str]:
+    """Stable names of clusters: from the smallest among those of its members."""
+    if len(offsets) < 2:
+        return []
+    first = np.argsort(rank)[np.minimum.reduceat(rank, offsets[:-1])]
+    width = names.dtype.itemsize
+    return [hashlib.sha256(name.ljust(width, b"\0")).hexdigest()[:12] for name in names[first].tolist()]

@@ -97,9 +97,10 @@ class Listing:
         return decode_tags(self.images.tags[row])
 
     def face_ref(self, face_id: int) -> FaceRef:
-        """A face by its id, in the first image that has it."""
+        """A face by its id, in the image that has it and comes first by path."""
         row = int(np.searchsorted(self.faces.id, face_id))
-        image = int(self.faces.image[row])
+        first = int(self.faces.image[row])
+        image = min([first, *self.copies.rows(first).tolist()], key=self.rank.__getitem__)
         return FaceRef(self.path(image), int(self.faces.number[row]), self.tags(image))
 
     def similarities(self, cosines: NDArray[np.float64]) -> NDArray[np.float64]:

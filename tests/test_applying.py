@@ -114,6 +114,39 @@ def test_delete_cannot_be_taken_back_and_says_so(folder, store):
     assert run("--undo", str(log)).exit_code == 1
 
 
+def test_an_image_that_shows_the_person_twice_is_acted_on_once(store, tmp_path):
+    one = people(1, 4)
+    put(store, tmp_path / "best.jpg", 1, one[:1], 0.9)
+    put(store, tmp_path / "mirror.jpg", 2, one[1:3], 0.5)
+    put(store, tmp_path / "mirror too.jpg", 2, one[1:3], 0.5, text="picture 2")
+    facededup.find(store=store)
+    result = facededup.apply_findings("delete", every=True, yes=True, log=tmp_path / "log.jsonl", store=store)
+    assert actions(result, tmp_path) == {
+        "best.jpg": "keep",
+        "mirror.jpg": "delete",
+        "mirror too.jpg": "delete",
+    }
+    assert (len(result.steps), result.done, result.failures) == (3, 2, ())
+    assert list(files(tmp_path)) == ["best.jpg"]
+
+
+def test_the_best_does_not_depend_on_the_order_of_indexing(tmp_path):
+    """Byte-identical images, and others that are as good: the first by path is kept."""
+    one = people(1, 2)
+    kept = []
+    for turn, names in enumerate((["b", "a", "c"], ["c", "b", "a"])):
+        store, folder = str(tmp_path / f"{turn}.h5"), tmp_path / str(turn)
+        for name in names:
+            content = 2 if name == "c" else 1
+            put(store, folder / f"{name}.jpg", content, one[content - 1 : content], 0.8)
+        found = facededup.find(store=store)
+        result = facededup.apply_findings("list", every=True, store=store)
+        best = os.path.basename(result.steps[0].path)
+        kept.append((best, found.clusters[0].id, os.path.basename(found.clusters[0].medoid.path)))
+    assert kept[0] == kept[1]
+    assert kept[0][0] == "a.jpg"
+
+
 def test_nothing_is_overwritten(folder, store):
     first = facededup.apply_findings("copy", to=folder / "out", yes=True, log=folder / "1", store=store)
     second = facededup.apply_findings("copy", to=folder / "out", yes=True, log=folder / "2", store=store)

@@ -373,6 +373,24 @@ def test_clusters_carry_their_mean_medoid_and_bridges(store):
     assert sorted(item.size for item in whispered.clusters) == [3, 4]
 
 
+def test_findings_do_not_depend_on_the_order_of_indexing(tmp_path):
+    """Couples, whose faces are equally typical, copies, and two equal faces among three."""
+    vectors = people(6, 3)
+    vectors[4] = vectors[3]
+    images = one_each(vectors)
+    del images["/made/up/00002.jpg"]
+    images["/made/up/a copy.jpg"] = images["/made/up/00007.jpg"]
+    told = []
+    for turn, step in enumerate((1, -1)):
+        store = str(tmp_path / f"{turn}.h5")
+        for path, content in list(images.items())[::step]:
+            add_images(store, {path: content})
+        document = findings_document(facededup.find(store=store))
+        told.append((document["clusters"], document["pairs"]))
+    assert told[0] == told[1]
+    assert len(told[0][0]) == 6
+
+
 def test_pairs_within_a_group_are_counted_and_not_listed(store):
     anna, bert = people(2, 4)[:4], people(2, 4)[4:]
     images = {

@@ -21,6 +21,8 @@ Bools = NDArray[np.bool_]
 
 BRIDGES_UP_TO = 5_000
 """The graph of a cluster takes a byte for each couple of faces."""
+EQUAL = 1e-9
+"""Mean cosines no further apart count as equal; their rounding differs with the order of the members."""
 STACKED_UP_TO = 200
 """Smaller clusters are looked at many at a time."""
 STACKED = 1 << 20
@@ -35,7 +37,8 @@ class ClusterShapes:
     Attributes:
         min_cosine: float64 (m,), over all pairs of members; 1 for one member.
         mean_cosine: float64 (m,), likewise.
-        medoid: int64 (m,), the place in `members` of the one with the highest mean cosine to the others.
+        medoid: int64 (m,), the place in `members` of the one with the highest mean cosine to the others; of
+            some that are as good, the one of lowest rank.
         bridge: bool (k,), the members that are bridges.
     """
 
@@ -46,7 +49,12 @@ class ClusterShapes:
 
 
 def describe_clusters(
-    vectors: Floats, place: NDArray[np.int64], offsets: NDArray[np.int64], cut: float
+    vectors: Floats,
+    place: NDArray[np.int64],
+    offsets: NDArray[np.int64],
+    cut: float,
+    *,
+    rank: NDArray[np.int64] | None = None,
 ) -> ClusterShapes:
     """Looks at all pairs within each cluster.
 
@@ -55,8 +63,10 @@ def describe_clusters(
         place: int64 (k,), the row in `vectors` of each member, cluster after cluster.
         offsets: int64 (m + 1,); cluster c has the members offsets[c] to offsets[c + 1].
         cut: Lowest cosine of a pair.
+        rank: int64 (k,), decides between members that are equally good medoids; None for their order.
     """
     sizes = np.diff(offsets)
+    rank = np.arange(len(place)) if rank is None else rank
     shapes = ClusterShapes(
         np.ones(len(sizes)), np.ones(len(sizes)), offsets[:-1].copy(), np.zeros(len(place), np.bool_)
     )
@@ -66,16 +76,17 @@ def describe_clusters(
             first = offsets[alike]
             cosine = exact_cosine(vectors[place[first]], vectors[place[first + 1]])
             shapes.min_cosine[alike] = shapes.mean_cosine[alike] = cosine
+            shapes.medoid[alike] += rank[first + 1] < rank[first]
         elif 2 < size <= STACKED_UP_TO:
             step = max(1, STACKED // (size * (size + vectors.shape[1])))
             for start in range(0, len(alike), step):
                 some = alike[start : start + step]
                 members = offsets[some][:, None] + np.arange(size)
-                _describe_alike(vectors[place[members].ravel()], some, members, cut, shapes)
+                _describe_alike(vectors[place[members].ravel()], some, members, cut, shapes, rank=rank)
         elif size > STACKED_UP_TO:
             for number in alike.tolist():
                 members = place[offsets[number] : offsets[number + 1]]
-                _describe_large(vectors[members], number, offsets, cut, shapes)
+                _describe_large(vectors[members], number, offsets, cut, shapes, rank=rank)
     return shapes
 
 
@@ -85,6 +96,8 @@ def _describe_alike(
     members: NDArray[np.int64],
     cut: float,
     shapes: ClusterShapes,
+    *,
+    rank: NDArray[np.int64],
 ) -> None:
     """Some clusters of one size: their cosines as one array (clusters, size, size)."""
     size = members.shape[1]
@@ -94,7 +107,7 @@ def _describe_alike(
     cosine[:, diagonal, diagonal] = 0.0
     sums = cosine.sum(axis=2)
     shapes.mean_cosine[numbers] = sums.sum(axis=1) / (size * (size - 1))
-    shapes.medoid[numbers] += sums.argmax(axis=1)
+    shapes.medoid[numbers] += _highest(sums / size, rank[members])
     near = cosine >= cut
     near[:, diagonal, diagonal] = False
     cosine[:, diagonal, diagonal] = 1.0
@@ -104,15 +117,28 @@ def _describe_alike(
         shapes.bridge[members[row]] = _bridges_of(near[row])
 
 
+def _highest(means: Doubles, rank: NDArray[np.int64]) -> NDArray[np.int64]:
+    """The column of each row's highest number; of equal ones, that of the lowest rank."""
+    equal = means >= means.max(axis=1, keepdims=True) - EQUAL
+    return np.asarray(np.where(equal, rank, np.iinfo(np.int64).max).argmin(axis=1))
+
+
 def _describe_large(
-    vectors: Floats, number: int, offsets: NDArray[np.int64], cut: float, shapes: ClusterShapes
+    vectors: Floats,
+    number: int,
+    offsets: NDArray[np.int64],
+    cut: float,
+    shapes: ClusterShapes,
+    *,
+    rank: NDArray[np.int64],
 ) -> None:
     size = len(vectors)
     unit = _normalised(vectors)
     total = unit.sum(axis=0)
     to_others = unit @ total - 1.0
     shapes.mean_cosine[number] = to_others.sum() / (size * (size - 1))
-    shapes.medoid[number] = offsets[number] + to_others.argmax()
+    own = rank[offsets[number] : offsets[number + 1]]
+    shapes.medoid[number] += _highest(to_others[None] / size, own[None])[0]
     lowest = 1.0
     graph = size <= BRIDGES_UP_TO
     near = np.zeros((size, size) if graph else (0, 0), np.bool_)
