@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping
-from datetime import UTC, datetime
 from functools import cached_property
+from operator import itemgetter
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from facededup.dating import FILE_TIME, image_dates, month_name
 from facededup.listing import Listing
 
 BINS = 60
@@ -27,10 +28,11 @@ def analyse(listing: Listing) -> dict[str, Any]:
     Returns:
         Plain values: `cluster_sizes` (couples of size in images and number), `folders` (`a`, `b`, `clusters`:
         how many clusters have images in both; a = b where a folder holds two of one cluster),
-        `folders_total`, and `months` (`month`, `images`, `duplicates`: images of a cluster that are not its
-        oldest file, by the file's time of change).
+        `folders_total`, `dated_by` (see `image_dates`), and `months` (`month`, `images`, `duplicates`: images
+        of a cluster that are not its oldest).
     """
     clusters, images = _cluster_images(listing)
+    date_by = listing.findings.meta.get("date_by", FILE_TIME)
     sizes = np.bincount(clusters, minlength=len(listing.findings.clusters))
     size, number = np.unique(sizes, return_counts=True)
     folders, total = _folders(listing, clusters, images)
@@ -38,7 +40,8 @@ def analyse(listing: Listing) -> dict[str, Any]:
         "cluster_sizes": np.stack([size, number], axis=1).tolist(),
         "folders": folders,
         "folders_total": total,
-        "months": _months(listing, clusters, images),
+        "dated_by": date_by,
+        "months": _months(listing, clusters, images, date_by),
     }
 
 
@@ -133,23 +136,16 @@ class _Tally:
         return both, sums
 
 
-def _months(listing: Listing, clusters: Rows, images: Rows) -> list[dict[str, Any]]:
-    changed = listing.images.mtime_ns
-    order = np.lexsort((images, changed[images], clusters))
+def _months(listing: Listing, clusters: Rows, images: Rows, date_by: str) -> list[dict[str, Any]]:
+    dates = image_dates(listing.images, date_by)
+    order = np.lexsort((listing.rank[images], dates.key[images], clusters))
     is_oldest = np.diff(clusters[order], prepend=-1) != 0
     duplicates = np.unique(images[order][~is_oldest])
-    counted: dict[str, list[int]] = {}
-    for column, rows in enumerate((np.arange(len(changed)), duplicates)):
-        seconds, number = np.unique(changed[rows] // 1_000_000_000 // 86_400, return_counts=True)
-        for day, count in zip(seconds.tolist(), number.tolist(), strict=True):
-            counted.setdefault(_month(day), [0, 0])[column] += count
-    return [
-        {"month": month, "images": both[0], "duplicates": both[1]} for month, both in sorted(counted.items())
+    months, place = np.unique(dates.month, return_inverse=True)
+    every = np.bincount(place, minlength=len(months)).tolist()
+    later = np.bincount(place[duplicates], minlength=len(months)).tolist()
+    listed = [
+        {"month": month_name(month), "images": all_of_it, "duplicates": some}
+        for month, all_of_it, some in zip(months.tolist(), every, later, strict=True)
     ]
-
-
-def _month(day: int) -> str:
-    try:
-        return datetime.fromtimestamp(day * 86_400, UTC).strftime("%Y-%m")
-    except (ValueError, OverflowError, OSError):  # a file's time may be any number
-        return "?"
+    return sorted(listed, key=itemgetter("month"))

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from facededup.calibration import choose_cut, compared_pairs, store_calibration
 from facededup.clustering import Clustering
 from facededup.confirmation import SecondModel
+from facededup.dating import check_dating
 from facededup.decisions import decide
 from facededup.errors import TooManyPairsError, UsageError
 from facededup.findings import result_of
@@ -140,6 +141,7 @@ class _Search:
         self.decided = decide(self.snapshot)
         self.group_by = chosen_grouping(self.snapshot.images, settings.group_by)
         self.groups = image_groups(self.snapshot.images, self.group_by)
+        check_dating(self.snapshot.images, settings.date_by)
         self.total = 0
         self.unfit_pairs = 0
         self.complete = True
@@ -328,6 +330,7 @@ class _Search:
             "min_quality": self.settings.min_quality,
             "unfit_pairs": self.unfit_pairs,
             "group_by": self.group_by,
+            "date_by": self.settings.date_by,
             "known_images": self._known_images(),
             "next_image_id": self.snapshot.next_image_id,
             "next_face_id": int(self.snapshot.faces.id.max(initial=-1)) + 1,

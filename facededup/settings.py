@@ -69,6 +69,8 @@ class Settings:
         group_by: `parent`, `column:NAME` of the manifest, or a regular expression that finds a person's id in
             a path: images of one person, which are no duplicates of each other. None takes the manifest's
             column `group` where there is one, `none` does not.
+        date_by: `mtime`, `column:NAME` of the manifest, or a regular expression that finds a date in a path:
+            when an image came about, for the count of duplicates over time.
         against: Location of another store: `find` compares with its faces instead of the store's own.
         max_pairs: `find` stops before it stores more pairs than this.
         limit: How many pairs and clusters are listed; 0 for all.
@@ -119,6 +121,7 @@ class Settings:
     clustering: str = "average"
     manifest: str | None = None
     group_by: str | None = None
+    date_by: str = "mtime"
     against: str | None = None
     max_pairs: int = 50_000_000
     limit: int = 100_000

@@ -29,6 +29,7 @@ LAYERS = (
     "current",
     "manifest",
     "groups",
+    "dating",
     "matching",
     "decisions",
     "workers",

@@ -217,6 +217,43 @@ def test_where_and_when_duplicates_arise(made_up, tmp_path):
     assert month == {"month": "1970-01", "images": 122, "duplicates": 91}
 
 
+def test_duplicates_over_time_by_dates_in_paths(store, tmp_path):
+    """The earliest of a cluster is no duplicate; what has no date is later than all others."""
+    vectors = people(2, 4)
+    names = ("2024-11/a.jpg", "2023-02-07/b.jpg", "2023-02-01/c.jpg", "none/d.jpg", "2024-13/e.jpg")
+    names += ("2024-11/f.jpg", "2022/g.jpg", "2023-02/h.jpg")
+    images = {f"/in {name}": (row + 1, vectors[row : row + 1]) for row, name in enumerate(names)}
+    add_images(store, images)
+    told = facededup.find(store=store, date_by=r"in (\d{4})-?(\d\d)?-?(\d\d)?").analytics
+    assert told["months"] == [
+        {"month": "2022", "images": 1, "duplicates": 0},
+        {"month": "2023-02", "images": 3, "duplicates": 2},
+        {"month": "2024-11", "images": 2, "duplicates": 2},
+        {"month": "?", "images": 2, "duplicates": 2},
+    ]
+    facededup.write_report(tmp_path / "r.html", store=store)
+    page = read_page(tmp_path / "r.html")[0]["analytics"]
+    assert page["months"] == told["months"]
+    assert page["dated_by"] == told["dated_by"] == r"in (\d{4})-?(\d\d)?-?(\d\d)?"
+    for wrong in ("(", "column:intake"):
+        with pytest.raises(UsageError, match="--date-by"):
+            facededup.find(store=store, date_by=wrong)
+
+
+def test_duplicates_over_time_by_a_manifest(pictures, store, tmp_path):
+    images = sorted(pictures.glob("collins*.jpg"))[:3]
+    rows = [f"{image.name},{date}\n" for image, date in zip(images, ("2024", "", "20230601"), strict=True)]
+    manifest = pictures / "manifest.csv"
+    manifest.write_text("path,enrolled\n" + "".join(rows))
+    facededup.index(images, store=store, manifest=str(manifest), processes=1)
+    found = facededup.find(store=store, date_by="column:enrolled")
+    assert found.analytics["months"] == [
+        {"month": "2023-06", "images": 1, "duplicates": 0},
+        {"month": "2024", "images": 1, "duplicates": 1},
+        {"month": "?", "images": 1, "duplicates": 1},
+    ]
+
+
 def test_names_cannot_leave_their_place(made_up, tmp_path):
     facededup.write_report(tmp_path / "r.html", store=made_up)
     text = (tmp_path / "r.html").read_text()

@@ -95,6 +95,17 @@ class SearchOptions:
             rich_help_panel=_HEADING,
         ),
     ] = None
+    date_by: Annotated[
+        str | None,
+        typer.Option(
+            "--date-by",
+            metavar="REGEX|column:NAME|mtime",
+            help="When an image came about, for duplicates over time in the report and the JSON: a date in "
+            "its path, by a regular expression (its groups, or all it matches: year, month, day), in "
+            "a column of the manifest, or its file's last change. Default: mtime.",
+            rich_help_panel=_HEADING,
+        ),
+    ] = None
     min_quality: Annotated[
         float | None,
         typer.Option(

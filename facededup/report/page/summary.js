@@ -28,7 +28,7 @@ class SummaryView {
   }
 
   charts() {
-    const { histogram, cluster_sizes: sizes, months } = page.analytics;
+    const { histogram, cluster_sizes: sizes, months, dated_by: by } = page.analytics;
     const card = (title, note, ...content) => element("section", { class: "card" }, element("h2", {}, title), element("p", { class: "facts" }, note), ...content);
     const cards = [];
     const wide = (histogram.to - histogram.from) / histogram.counts.length;
@@ -49,7 +49,8 @@ class SummaryView {
     ].map((row) => ({ ...row, text: count(row.value) })))));
     if (page.metrics) cards.push(this.time(card));
     if (months.length > 1) {
-      cards.push(card("Duplicates over time", "Images of a cluster that are not its oldest file, by the month of the file.",
+      const dated = by === "mtime" ? "the month of the file's last change" : by.startsWith("column:") ? `the date in the column ${shown(by.slice(7))}` : `the date in its path, by ${shown(by)}`;
+      cards.push(card("Duplicates over time", `Images of a cluster that are not its oldest, by ${dated}.`,
         columnChart("Duplicates by month", months.map(({ month, images: all, duplicates }) => ({ value: duplicates, label: month, title: `${month}: ${count(duplicates)} of ${plural(all, "image")}` })))));
     }
     cards.push(this.folders(card));
