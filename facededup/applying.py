@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 
 import numpy as np
 
-from facededup.errors import UsageError
+from facededup.errors import JobError, UsageError
 from facededup.file_actions import ACTIONS, ActionLog, act, explain, free_name
 from facededup.listing import Listing
 from facededup.results import ApplyResult, ApplyStep
@@ -44,7 +44,7 @@ def apply_findings(
     Raises:
         UsageError: No such action, no folder for it, no findings, or the log exists.
         StoreNotFoundError: There is no store.
-        JobError: The log cannot be written; nothing was done after that.
+        JobError: The folder cannot be made, or the log not be written; nothing was done after that.
     """
     if action not in (LIST, *ACTIONS):
         raise UsageError(f"the action must be one of {', '.join((LIST, *ACTIONS))}, not {action!r}")
@@ -53,6 +53,8 @@ def apply_findings(
         raise UsageError(
             f"{action} needs a folder: give it by --to" if needs_folder else f"{action} takes no folder"
         )
+    if to is not None and os.path.exists(to) and not os.path.isdir(to):
+        raise UsageError(f"--to takes a folder, and {to!r} is none")
     with open_store(settings.store, settings.key_file).snapshot() as snapshot:
         findings = snapshot.findings()
         if findings is None:
@@ -65,6 +67,8 @@ def apply_findings(
     if not yes or not acts:
         log = None
     else:
+        if to is not None:
+            _make_folder(to)
         log = log or f"facededup-apply-{datetime.now(UTC).strftime('%Y%m%dT%H%M%SZ')}.jsonl"
         failures = _perform(acts, log, settings.store)
     return ApplyResult(
@@ -77,6 +81,13 @@ def apply_findings(
         failures=tuple(failures),
         log=None if log is None else os.path.abspath(log),
     )
+
+
+def _make_folder(path: str) -> None:
+    try:
+        os.makedirs(path, exist_ok=True)
+    except OSError as exc:
+        raise JobError(f"cannot make the folder {path!r}: {exc.strerror}; nothing was done") from exc
 
 
 def _perform(acts: list[ApplyStep], log: str, store: str) -> list[str]:

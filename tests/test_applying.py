@@ -147,6 +147,19 @@ def test_the_best_does_not_depend_on_the_order_of_indexing(tmp_path):
     assert kept[0][0] == "a.jpg"
 
 
+def test_a_folder_that_cannot_be_is_told_before_anything_is_done(folder, store):
+    (folder / "file").write_text("in the way")
+    before = files(folder)
+    with pytest.raises(UsageError, match="--to takes a folder"):
+        facededup.apply_findings("copy", to=folder / "file", store=store)
+    with pytest.raises(JobError, match="cannot make the folder"):
+        facededup.apply_findings(
+            "move", to=folder / "file" / "out", yes=True, log=folder / "log.jsonl", store=store
+        )
+    assert files(folder) == before
+    assert not (folder / "log.jsonl").exists()
+
+
 def test_nothing_is_overwritten(folder, store):
     first = facededup.apply_findings("copy", to=folder / "out", yes=True, log=folder / "1", store=store)
     second = facededup.apply_findings("copy", to=folder / "out", yes=True, log=folder / "2", store=store)
@@ -239,8 +252,9 @@ def test_what_cannot_be_written_is_a_sentence_and_nothing_is_lost(folder, store,
     assert (result.done, len(result.failures)) == (0, 2)
     assert all("Read-only" in sentence for sentence in result.failures)
     assert {name: text for name, text in files(folder).items() if not name.startswith("out")} == before
-    (folder / "file").write_text("no folder")
-    shell = run("move", "--to", str(folder / "file"), "--yes", "--log", str(folder / "2"), "--store", store)
+    (folder / "to").mkdir()
+    (folder / "to" / result.steps[0].cluster).write_text("no folder")
+    shell = run("move", "--to", str(folder / "to"), "--yes", "--log", str(folder / "2"), "--store", store)
     assert shell.exit_code == 1
     assert shell.stderr.count("was left") == 2
     with pytest.raises(JobError, match="nothing was done"):
@@ -290,7 +304,7 @@ def test_wrong_usage_is_a_sentence(folder, store):
         assert shell.stderr.count("\n") == 1
     shell = run("list", "--store", store)
     assert shell.exit_code == 0
-    assert "1 confirmed clusters, 2 images to list" in shell.output
+    assert "1 confirmed cluster, 2 images to list" in shell.output
     assert "1 clusters left out" in shell.output
     facededup.index([folder / "a"], store=store + ".new", processes=1)
     assert run("list", "--store", store + ".new").exit_code == 2

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from facededup.cli.options import Request, StoreOptions, takes
-from facededup.cli.text import shown
+from facededup.cli.text import counted, shown
 from facededup.errors import JobError, UsageError
 
 Action = Annotated[
@@ -72,14 +72,13 @@ def _apply(request: Request, action: str, *, to: str | None, every: bool, yes: b
         request.notes.print(shown(failure), markup=False, soft_wrap=True)
     planned = sum(bool(step.kept) for step in result.steps)
     kind = "cluster" if every else "confirmed cluster"
-    out.print(f"{result.clusters:,} {kind}s, {planned:,} images to {action}", markup=False)
+    out.print(f"{counted(result.clusters, kind)}, {counted(planned, 'image')} to {action}", markup=False)
     if result.unconfirmed:
         why = "changed since the last find" if every else "not confirmed by decisions; --all takes them, too"
-        out.print(f"{result.unconfirmed:,} clusters left out: {why}", markup=False)
+        out.print(f"{counted(result.unconfirmed, 'cluster')} left out: {why}", markup=False)
     if result.log is not None:
-        out.print(
-            f"{result.done:,} done; the log for --undo is {shown(result.log)}", markup=False, soft_wrap=True
-        )
+        named = "the log" if action == "delete" else "the log for --undo"
+        out.print(f"{result.done:,} done; {named} is {shown(result.log)}", markup=False, soft_wrap=True)
     elif planned and action != "list":
         out.print("nothing was done: --yes does it")
     if result.failures:
