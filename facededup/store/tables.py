@@ -117,12 +117,12 @@ def _validate_norms(embeddings: Floats) -> None:
 
 def encode_text(text: str) -> bytes:
     """A text as bytes; HDF5 strings end at a zero byte."""
-    return text.replace("\0", "").encode("utf-8", "surrogateescape")
+    return text.replace("\0", "").encode("utf-8", "surrogateescape") if text else b""
 
 
 def decode_text(text: bytes) -> str:
     """What `encode_text` was given."""
-    return text.decode("utf-8", "surrogateescape")
+    return text.decode("utf-8", "surrogateescape") if text else ""
 
 
 def fixed_length(values: Sequence[bytes]) -> NDArray[np.bytes_]:

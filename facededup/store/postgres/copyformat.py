@@ -6,8 +6,8 @@ Columns of a fixed width come first, then columns of bytes.
 
 from __future__ import annotations
 
-import struct
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import chain, islice
 from typing import Any
 
 import numpy as np
@@ -17,8 +17,10 @@ from facededup.types import Array
 _SIGNATURE = b"PGCOPY\n\xff\r\n\0"
 _HEADER = _SIGNATURE + bytes(8)
 _TRAILER = b"\xff\xff"
-_LENGTH = struct.Struct(">i")
+_LENGTH_BYTES = 4
 _OID_REAL = 700
+_AT_ONCE = 2048
+"""Rows taken apart together: so few that they stay in the processor's cache."""
 
 Kind = str | tuple[str, int]
 """A numpy type name such as `i8`; ("bytes", n); ("real", n), an array of n; ("vector", n)."""
@@ -54,54 +56,85 @@ class Layout:
         rows = np.repeat(self._template, count)
         for name, values in columns.items():
             _values(rows[name])[...] = values
+        data = rows.tobytes()
         if not self._texts:
-            return b"".join((_HEADER, rows.tobytes(), _TRAILER))
-        data, width = rows.tobytes(), self._row.itemsize
-        parts = [_HEADER]
-        for k, row in enumerate(zip(*(texts[name] for name in self._texts), strict=True)):
-            parts.append(data[k * width : (k + 1) * width])
-            for text in row:
-                parts += (_LENGTH.pack(len(text)), text)
-        parts.append(_TRAILER)
-        return b"".join(parts)
+            return b"".join((_HEADER, data, _TRAILER))
+        width = self._row.itemsize
+        cells = [[data[k : k + width] for k in range(0, len(data), width)]]
+        for name in self._texts:
+            lengths = np.fromiter(map(len, texts[name]), ">i4", count).tobytes()
+            cells += ([lengths[k : k + 4] for k in range(0, len(lengths), 4)], list(texts[name]))
+        return b"".join((_HEADER, *chain.from_iterable(zip(*cells, strict=True)), _TRAILER))
 
-    def unpack(self, blocks: Iterable[bytes]) -> tuple[dict[str, Array], dict[str, list[bytes]]]:
+    def unpack(self, messages: Iterable[bytes]) -> tuple[dict[str, Array], dict[str, list[bytes]]]:
         """Columns of what COPY ... TO STDOUT gave.
+
+        Args:
+            messages: As they came: the protocol has the server send each row in one of its own.
 
         Raises:
             ValueError: It does not have this layout: a null, or a vector of another length.
         """
-        data = b"".join(blocks)
-        if not data.startswith(_SIGNATURE) or not data.endswith(_TRAILER):
-            raise ValueError("no binary COPY")
         texts: dict[str, list[bytes]] = {name: [] for name in self._texts}
-        if self._texts:
-            data = self._split_texts(data, list(texts.values()))
-        else:
-            data = data[len(_HEADER) : -len(_TRAILER)]
+        parts = [self._columns(b"")]
+        parts += [
+            self._columns(self._take_texts(rows, texts) if texts else b"".join(rows))
+            for rows in _cut_rows(messages)
+        ]
+        return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}, texts
+
+    def _columns(self, data: bytes) -> dict[str, Array]:
+        """The columns of a fixed width, in the machine's byte order."""
         rows = np.frombuffer(data, self._row)
-        columns = {name: _values(rows[name]) for name in self._row.names or () if name != "columns"}
-        for name in columns:
+        columns = {}
+        for name in self._row.names or ():
+            if name == "columns":
+                continue
             if (rows[name]["length"] != self._template[name]["length"]).any():
                 raise ValueError(f"the column {name} has a value of another width")
-        return {
-            name: values.astype(values.dtype.newbyteorder("=")) for name, values in columns.items()
-        }, texts
+            values = _values(rows[name])
+            columns[name] = values.astype(values.dtype.newbyteorder("="))
+        return columns
 
-    def _split_texts(self, data: bytes, texts: list[list[bytes]]) -> bytes:
+    def _take_texts(self, rows: Sequence[bytes], texts: Mapping[str, list[bytes]]) -> bytes:
         """Takes the columns of bytes out; the rest of the rows."""
-        parts, place, end, width = [], len(_HEADER), len(data) - len(_TRAILER), self._row.itemsize
-        while place < end:
-            parts.append(data[place : place + width])
-            place += width
-            for values in texts:
-                (length,) = _LENGTH.unpack_from(data, place)
-                if length < 0:
-                    raise ValueError("a null among texts")
-                place += 4
-                values.append(data[place : place + length])
-                place += length
-        return b"".join(parts)
+        data, width = b"".join(rows), self._row.itemsize
+        octets = np.frombuffer(data, np.uint8)
+        sizes = np.fromiter(map(len, rows), np.int64, len(rows))
+        ends = np.cumsum(sizes)
+        place = ends - sizes + width
+        for values in texts.values():
+            if (place + _LENGTH_BYTES > ends).any():
+                raise ValueError("a row ends too soon")
+            lengths = octets[place[:, None] + np.arange(_LENGTH_BYTES)].view(">i4")[:, 0]
+            if (lengths < 0).any():
+                raise ValueError("a null among texts")
+            place += _LENGTH_BYTES
+            stops = place + lengths
+            if lengths.any():
+                values.extend(data[k:stop] for k, stop in zip(place.tolist(), stops.tolist(), strict=True))
+            else:
+                values.extend([b""] * len(rows))
+            place = stops
+        if (place != ends).any():
+            raise ValueError("a row has more columns, or fewer")
+        return b"".join([row[:width] for row in rows])
+
+
+def _cut_rows(messages: Iterable[bytes]) -> Iterator[list[bytes]]:
+    """Runs of rows, without what comes before the first and after the last."""
+    stream = iter(messages)
+    first = bytes(next(stream, b""))
+    if not first.startswith(_HEADER):
+        raise ValueError("no binary COPY")
+    first = first[len(_HEADER) :]
+    stream = chain([first] if first else [], stream)
+    last = b""
+    while rows := list(islice(stream, _AT_ONCE)):
+        last = rows[-1]
+        yield rows[:-1] if last == _TRAILER else rows
+    if last != _TRAILER:
+        raise ValueError("a COPY without its end")
 
 
 def _cell_type(kind: Kind) -> np.dtype[np.void]:

@@ -117,8 +117,7 @@ class PostgresFindingsWriter:
             )
             with self._writing(), self._connection.cursor() as cursor:
                 with cursor.copy(sql.SQL("COPY ({}) TO STDOUT (FORMAT binary)").format(statement)) as copy:
-                    blocks = list(copy)
-                columns, _ = schema.PAIRS.unpack(blocks)
+                    columns, _ = schema.PAIRS.unpack(copy)
             yield _block(columns)
 
     def finish(self, meta: Mapping[str, Any], clusters: ClusterTable) -> None:

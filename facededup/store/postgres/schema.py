@@ -53,8 +53,8 @@ _FACE_KINDS = {
     **{name: _TYPES[kind][0] for name, kind in FACE_COLUMNS.items()},
     "digest": ("bytes", DIGEST_BYTES),
 }
-FACES = Layout({name: kind for name, kind in _FACE_KINDS.items() if name != "digest"} | {"first": "i8"})
-"""As a snapshot reads them: with the id of the first image of their content."""
+FACES = Layout(_FACE_KINDS)
+"""As a snapshot reads them: without their embeddings."""
 ROOTS = Layout({"id": "i4"}, ("path", "mount"))
 PAIRS = Layout({"run": "i8", "position": "i8", "a": "i8", "b": "i8", "cosine": "f8", "new": "?"})
 CLUSTERS = Layout(

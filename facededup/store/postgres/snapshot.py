@@ -83,7 +83,7 @@ class PostgresSnapshot(Closing):
             if len(used) and (place[-1] >= len(roots["id"]) or (roots["id"][place] != used).any()):
                 raise ValueError("an image has no root")
             columns["root"] = row.astype(np.int32)
-            digest = np.ascontiguousarray(columns.pop("digest")).view(np.uint8).reshape(-1, DIGEST_BYTES)
+            digest = _digests(columns.pop("digest"))
             return ImageTable(
                 **{name: _as(values, IMAGE_COLUMNS[name]) for name, values in columns.items()},
                 digest=digest,
@@ -97,13 +97,14 @@ class PostgresSnapshot(Closing):
     @cached_property
     def faces(self) -> FaceTable:
         """See `base.Snapshot`."""
-        columns, _ = self._read(
-            schema.FACES,
-            "SELECT {} FROM faces JOIN (SELECT digest, min(id) AS first FROM images GROUP BY digest) firsts "
-            "USING (digest) ORDER BY id",
-        )
+        columns, _ = self._read(schema.FACES, "SELECT {} FROM faces ORDER BY id")
+        images = self.images.digest
+        image = first_rows(np.concatenate((images, _digests(columns.pop("digest")))))[len(images) :]
+        named = image < len(images)  # by an image, and not only by a face before
+        if not named.all():
+            columns = {name: values[named] for name, values in columns.items()}
         columns["landmarks"] = columns["landmarks"].reshape(-1, 5, 2)
-        columns["image"] = np.searchsorted(self.images.id, columns.pop("first"))
+        columns["image"] = image[named]
         return face_table(columns)
 
     def embeddings(self, start: int, stop: int) -> Floats:
@@ -175,8 +176,7 @@ class PostgresSnapshot(Closing):
         with speaking(self._address):
             with self._turn, self._connection.cursor() as cursor:
                 with cursor.copy(sql.SQL("COPY ({}) TO STDOUT (FORMAT binary)").format(chosen)) as copy:
-                    blocks = list(copy)
-            return layout.unpack(blocks)
+                    return layout.unpack(copy)
 
     def _rows_of(self, columns: dict[str, Array], wanted: NDArray[np.int64]) -> Floats:
         """The embeddings of some faces among those read."""
@@ -186,6 +186,11 @@ class PostgresSnapshot(Closing):
         if len(there) != len(wanted):
             raise damaged(self._address)
         return there
+
+
+def _digests(values: Array) -> NDArray[np.uint8]:
+    """Opaque bytes as an array of them, a row a digest."""
+    return np.ascontiguousarray(values).view(np.uint8).reshape(-1, DIGEST_BYTES)
 
 
 def _as(values: Array, kind: str) -> Array:

@@ -12,7 +12,7 @@ import hashlib
 import json
 import time
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import numpy as np
@@ -165,6 +165,9 @@ class PostgresWriter(ClosingWriter):
                     pass  # left to the next `pack`, as another writer may count on them
         finally:
             self._snapshot.close()
+            # A server under load notices late that a connection is gone, and the next step may take it alone.
+            with suppress(psycopg.Error):
+                self._connection.execute("SELECT pg_advisory_unlock_all()")
             self._connection.close()
 
     @contextmanager
