@@ -305,6 +305,6 @@ def test_wrong_usage_is_a_sentence(folder, store):
     shell = run("list", "--store", store)
     assert shell.exit_code == 0
     assert "1 confirmed cluster, 2 images to list" in shell.output
-    assert "1 clusters left out" in shell.output
+    assert "1 cluster left out" in shell.output
     facededup.index([folder / "a"], store=store + ".new", processes=1)
     assert run("list", "--store", store + ".new").exit_code == 2

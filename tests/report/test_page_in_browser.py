@@ -333,6 +333,11 @@ def test_decisions_on_clusters(watch, loose):
     page.keyboard.press("k")
     page.keyboard.press("d")  # nothing is marked: nothing is decided
     assert page.evaluate("() => decidedCount()") == 0
+    # The buttons are for the two faces in the panel, and do not pretend to be the keys.
+    assert page.locator("#compare .verdicts kbd").count() == 0
+    page.locator("#compare .verdict.later").click()
+    assert page.evaluate("() => decidedCount()") == 1
+    page.keyboard.press("z")
     page.keyboard.press("2")
     assert page.locator("#clusters .tile[aria-pressed=true]").count() == 1
     page.keyboard.press("d")

@@ -158,10 +158,11 @@ class ClusterView {
     const members = this.members(group);
     const shape = this.shape(group);
     const marked = members.filter((member) => this.marked.has(member));
-    if (marked.length === 2) compare(this.couple(marked[0], marked[1]), "Marked faces");
-    else if (marked.length === 1 && marked[0] !== shape.medoid) compare(this.couple(shape.medoid, marked[0]), "With the most typical face");
-    else if (shape.weakest) compare(this.couple(...shape.weakest, shape.lowest), members.length > 2 ? "Weakest link" : "The two faces");
-    else if (members.length > 1) compare(this.couple(members[0], members[1]), "The first two faces");
+    const ofMany = members.length > 2;
+    if (marked.length === 2) compare(this.couple(marked[0], marked[1]), "Marked faces", { ofMany });
+    else if (marked.length === 1 && marked[0] !== shape.medoid) compare(this.couple(shape.medoid, marked[0]), "With the most typical face", { ofMany });
+    else if (shape.weakest) compare(this.couple(...shape.weakest, shape.lowest), ofMany ? "Weakest link" : "The two faces", { ofMany });
+    else if (members.length > 1) compare(this.couple(members[0], members[1]), "The first two faces", { ofMany });
     else compare(this.twins(members[0]), "Byte-identical files");
   }
 

@@ -1,29 +1,30 @@
 /* The panel on the right: two faces as large as there is room for, their photos, and what is known of them. */
 
-const comparing = { couple: null, title: "" };
+const comparing = { couple: null, title: "", ofMany: false };
 
-/* couple: {a, b, imageA, imageB, cosine}, cosine null where the page does not know it; null empties the panel. */
-function compare(couple, title = "") {
-  comparing.couple = couple;
-  comparing.title = title;
+/* couple: {a, b, imageA, imageB, cosine}, cosine null where the page does not know it; null empties the panel.
+   ofMany: the two are part of a cluster, on which the keys decide. */
+function compare(couple, title = "", { ofMany = false } = {}) {
+  Object.assign(comparing, { couple, title, ofMany });
   drawComparison();
 }
 
 function drawComparison() {
   const panel = document.getElementById("compare");
-  const { couple, title } = comparing;
+  const { couple, title, ofMany } = comparing;
   if (couple === null) {
     panel.replaceChildren(element("p", { class: "empty" }, title || "Select two faces to compare them."));
     return;
   }
   const verdict = verdictOf(couple.a, couple.b);
-  panel.replaceChildren(
+  panel.replaceChildren(...[
     element("h2", {}, title, verdict ? badge(VERDICTS[verdict], verdict) : null),
     element("div", { class: "sides" }, facePicture(couple.a, "first face"), facePicture(couple.b, "second face")),
     scoreLine(couple.cosine),
-    couple.a === couple.b ? element("p", { class: "facts" }, "The files are byte-identical.") : verdictButtons(couple),
+    couple.a === couple.b ? element("p", { class: "facts" }, "The files are byte-identical.") : verdictButtons(couple, ofMany),
+    ofMany && couple.a !== couple.b ? element("p", { class: "facts keys" }, "The buttons decide on these two. The keys s, d, l and u decide on the whole cluster, or on its marked faces.") : null,
     element("div", { class: "sides" }, photoOf(couple.a, couple.imageA), photoOf(couple.b, couple.imageB)),
-  );
+  ].filter(Boolean));
 }
 
 function photoOf(face, image) {
@@ -80,10 +81,10 @@ function scoreLine(cosine) {
     scale);
 }
 
-function verdictButtons(couple) {
+function verdictButtons(couple, ofMany) {
   return element("div", { class: "verdicts" }, ...Object.entries(KEYS).map(([key, verdict]) =>
     element("button", {
       type: "button", class: `verdict ${verdict}`, "aria-pressed": String(verdictOf(couple.a, couple.b) === verdict),
       on: { click: () => decide([couple], verdict) },
-    }, element("kbd", {}, key), verdict === "later" ? "unsure" : verdict)));
+    }, ofMany ? null : element("kbd", {}, key), verdict === "later" ? "unsure" : verdict)));
 }
