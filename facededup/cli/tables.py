@@ -139,11 +139,12 @@ def _expected(result: FindResult) -> str:
 
 
 def _confirmation(said: Confirmation, threshold: float) -> str:
+    near = f"near the threshold (similarity {threshold:.4g} to {threshold + said.band:.4g})"
+    if not said.near:
+        return f"second model {said.model}: no pair is {near}"
     unread = f"; {said.unread:,} not looked at again: a photo is gone or changed" if said.unread else ""
-    return (
-        f"second model {said.model} confirms {said.confirmed:,} of {counted(said.near, 'pair')} near the "
-        f"threshold (similarity {threshold:.4g} to {threshold + said.band:.4g}){unread}"
-    )
+    confirmed = f"{said.confirmed:,} of {counted(said.near, 'pair')}"
+    return f"second model {said.model} confirms {confirmed} {near}{unread}"
 
 
 def _note_expectation(notes: Console, result: FindResult) -> None:
