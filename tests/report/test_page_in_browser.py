@@ -380,11 +380,12 @@ def test_pictures_beside_the_report_are_shown(watch, real, tmp_path):
     assert page.locator("#clusters .tile img").count() == 12
 
 
-@pytest.mark.parametrize("theme", ["light", "dark"])
-def test_the_page_is_accessible(watch, real, theme):
+@pytest.mark.parametrize(("theme", "width"), [("light", 1366), ("dark", 1366), ("light", 390)])
+def test_the_page_is_accessible(watch, real, theme, width):
     import axe_core_python
 
     page = watch(real, color_scheme=theme)
+    page.set_viewport_size({"width": width, "height": 800})
     script = (Path(axe_core_python.__file__).parent / "axe.min.js").read_text()
     page.evaluate(script)  # evaluated by the debugger, which the policy of the page does not bind
     for view in VIEWS:
