@@ -26,7 +26,7 @@ from facededup.manifest import Manifest, read_manifest
 from facededup.metrics import Metrics
 from facededup.models.catalog import DEFAULT_MODEL
 from facededup.progress import Progress
-from facededup.recipe import choose_detector_gpu, choose_fingerprint
+from facededup.recipe import check_analysis, choose_detector_gpu, choose_fingerprint
 from facededup.results import IndexResult
 from facededup.settings import Settings
 from facededup.store.base import Batch, Content, Fingerprint, ImageRecord, Store, Writer
@@ -79,13 +79,17 @@ def index_images(
     fingerprint = choose_fingerprint(settings, None if settings.reset else existing, store.location)
     if settings.detect_gpu and open_executor is not None:
         raise UsageError("the workers of a queue find faces on CPUs: leave out --detect-gpu")
-    # A model that cannot be opened must not leave a new store behind, nor a demand for a GPU pass unanswered.
-    # The default one always opens: that is done beside the workers' start, when there is something to embed.
+    # A model or detector that cannot be opened must not leave a new store behind, nor an emptied one, nor a
+    # demand for a GPU pass unanswered. The default model always opens: that is done beside the workers'
+    # start, when there is something to embed.
+    fresh = existing is None or settings.reset
     is_default = (fingerprint.model, settings.engine) == (DEFAULT_MODEL, "auto")
     if open_executor is None:
         choose_detector_gpu(fingerprint, settings)
+        if fresh:
+            check_analysis(fingerprint)
         demanding = settings.gpu or settings.devices or settings.precision == "float16"
-        early = demanding or (existing is None and not is_default)
+        early = demanding or (fresh and not is_default)
         encoder = open_local_encoder(fingerprint, settings) if early else None
         open_executor = partial(LocalExecutor, encoder=encoder)
     with (

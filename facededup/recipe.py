@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 
 from facededup.devices import choose_gpus, list_gpus
 from facededup.errors import NoGpuError, SettingMismatchError, UsageError
-from facededup.faces.align import choose_alignment
-from facededup.faces.deepface_detectors import GPU_LIBRARIES
+from facededup.faces.align import build_aligner, choose_alignment
+from facededup.faces.deepface_detectors import GPU_LIBRARIES, check_detector
 from facededup.models.batching import BatchSizes, batch_key, find_batch_size
 from facededup.models.catalog import (
     DEFAULT_DETECTOR,
@@ -104,6 +104,18 @@ def analysis_settings(
         max_pixels=settings.max_pixels,
         known=known,
     )
+
+
+def check_analysis(fingerprint: Fingerprint) -> None:
+    """Makes sure that what the workers need is on this machine, without loading it.
+
+    Raises:
+        PackageMissingError: A package of the detector is not installed.
+        WeightsMissingError: Weights of the detector are not on this machine, or the cascades that find the
+            eyes it does not give.
+    """
+    check_detector(describe_detector(fingerprint.detector))
+    build_aligner(fingerprint.align, fingerprint.detector, fingerprint.model)
 
 
 def runs_on_gpus(detector: str) -> bool:

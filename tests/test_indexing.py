@@ -13,7 +13,12 @@ import pytest
 from PIL import Image
 
 import facededup
-from facededup.errors import PathNotFoundError, SettingMismatchError
+from facededup.errors import (
+    PackageMissingError,
+    PathNotFoundError,
+    SettingMismatchError,
+    WeightsMissingError,
+)
 from facededup.store.opener import open_store
 
 OPTIONS = {"processes": 2}
@@ -40,6 +45,31 @@ def assert_same(a, b):
     for path, (outcome, vectors) in a.items():
         assert outcome == b[path][0]
         np.testing.assert_allclose(vectors, b[path][1], atol=1e-6)
+
+
+@pytest.fixture
+def no_weights(tmp_path, monkeypatch):
+    monkeypatch.setenv("DEEPFACE_HOME", str(tmp_path / "no weights"))
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"detector": "mediapipe"}, "needs the package mediapipe"),
+        ({"detector": "yunet"}, "needs the file face_detection_yunet_2023mar.onnx"),
+        ({"model": "ArcFace"}, "arcface_weights.onnx is not on this machine"),
+    ],
+)
+@pytest.mark.usefixtures("no_weights")
+def test_what_cannot_be_opened_leaves_no_new_store_and_no_emptied_one(pictures, store, options, words):
+    with pytest.raises((PackageMissingError, WeightsMissingError), match=words):
+        index(pictures, store, **options)
+    assert not os.path.exists(store)
+    index(pictures, store)
+    before = table(store)
+    with pytest.raises((PackageMissingError, WeightsMissingError), match=words):
+        index(pictures, store, reset=True, **options)
+    assert_same(table(store), before)
 
 
 def test_every_picture_gets_its_outcome_and_a_second_run_reads_nothing(pictures, store):

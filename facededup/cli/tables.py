@@ -12,7 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from facededup.cli.text import counted, shown, size
-from facededup.faces.weights import missing_weights
+from facededup.faces.weights import missing_module, missing_weights
 from facededup.metrics import Metrics
 from facededup.models.weights import model_status
 from facededup.results import (
@@ -315,11 +315,12 @@ def print_models(out: Console, models: Iterable[ModelDescription]) -> None:
 def print_detectors(out: Console, detectors: Iterable[DetectorDescription]) -> None:
     """The face detectors."""
     out.print()
-    table = _table("detector", "landmarks", "package", "weights here", "licence")
+    table = _table("detector", "landmarks", "package", "installed", "weights here", "licence")
     for detector in detectors:
         missing = missing_weights(detector)
         here = "in the package" if not detector.weights_files else "no" if missing else "yes"
-        table.add_row(detector.name, detector.landmarks, detector.package, here, detector.licence)
+        installed = "yes" if missing_module(detector) is None else "no"
+        table.add_row(detector.name, detector.landmarks, detector.package, installed, here, detector.licence)
     out.print(table)
 
 

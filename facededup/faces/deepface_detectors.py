@@ -8,9 +8,9 @@ downloaded.
 from __future__ import annotations
 
 import importlib
-import importlib.util
 import multiprocessing
 import os
+import shlex
 from collections.abc import Callable
 from typing import Any
 
@@ -20,7 +20,7 @@ from facededup.environment import environment
 from facededup.errors import FacededupError, JobError, NoGpuError, PackageMissingError, first_line
 from facededup.faces.hog import load_hog
 from facededup.faces.view import View
-from facededup.faces.weights import check_weights_files
+from facededup.faces.weights import check_weights_files, missing_module
 from facededup.models.catalog import DetectorDescription, describe_detector
 from facededup.models.weights import find_weights
 from facededup.types import Box, Face, Pixels
@@ -101,14 +101,23 @@ def pad_as_deepface(image: Pixels) -> tuple[Pixels, int, int]:
     return np.pad(image, ((top, top), (left, left), (0, 0))), left, top
 
 
-def _open_client(detector: DetectorDescription, gpu: int | None) -> Any:
-    for module in detector.modules:
-        if importlib.util.find_spec(module) is None:
-            raise PackageMissingError(
-                f"the detector {detector.name} needs the package {module}, which is not installed: run"
-                f" `pip install {detector.package}`"
-            )
+def check_detector(detector: DetectorDescription) -> None:
+    """Makes sure that a detector's packages and weights are on this machine, without loading them.
+
+    Raises:
+        PackageMissingError: A package it needs is not installed.
+        WeightsMissingError: Its weights are not on this machine.
+    """
+    if (module := missing_module(detector)) is not None:
+        raise PackageMissingError(
+            f"the detector {detector.name} needs the package {module}, which is not installed: run"
+            f" `pip install {shlex.join(detector.package.split())}`"
+        )
     check_weights_files(f"the detector {detector.name}", detector)
+
+
+def _open_client(detector: DetectorDescription, gpu: int | None) -> Any:
+    check_detector(detector)
     if gpu is not None:
         _choose_gpu(detector, gpu)
     elif multiprocessing.parent_process() is not None:

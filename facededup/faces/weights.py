@@ -1,4 +1,4 @@
-"""The files that detectors read: which are here, and how the others come here."""
+"""The files and packages that detectors need: which are here, and how the files come here."""
 
 from __future__ import annotations
 
@@ -18,6 +18,11 @@ def missing_weights(detector: DetectorDescription) -> tuple[str, ...]:
         for name in detector.weights_files
         if locate_weights(name) is None and not _comes_with_opencv(name)
     )
+
+
+def missing_module(detector: DetectorDescription) -> str | None:
+    """A module that the detector needs and that is not installed."""
+    return next((name for name in detector.modules if importlib.util.find_spec(name) is None), None)
 
 
 def check_weights_files(purpose: str, detector: DetectorDescription) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import difflib
 import http.client
 import os
 import shutil
@@ -56,7 +57,9 @@ _TRANSFER_ERRORS = (OSError, http.client.HTTPException, zipfile.BadZipFile, Look
 
 
 def sources(file_name: str) -> tuple[str, ...]:
-    """The addresses of a weights file, to be tried in this order."""
+    """The addresses of a weights file, to be tried in this order; none where a package carries it."""
+    if file_name in PACKAGED_FILES:
+        return ()
     other = _OTHER_SOURCES.get(file_name)
     return (other,) if other else tuple(mirror + file_name for mirror in _MIRRORS)
 
@@ -115,8 +118,12 @@ def import_weights(path: str) -> tuple[str, ...]:
     users = _users()
     file_name = next((known for known in users if given in _names_of(known)), None)
     if file_name is None:
-        names = ", ".join(os.path.basename(known) for known in users)
-        raise UsageError(f"no model has a weights file named {given!r}; the names are {names}")
+        close = difflib.get_close_matches(given, map(os.path.basename, users), n=1)
+        meant = f" (is it {close[0]!r}?)" if close else ""
+        raise UsageError(
+            f"no model or detector has a weights file named {given!r}{meant}: `facededup models --json -`"
+            " lists the names, and where each file is published"
+        )
     target = os.path.join(deepface_weights_directory(), file_name)
     folder = os.path.dirname(target)
     with _write_failures(target):
@@ -177,7 +184,7 @@ def _download(urls: Sequence[str], path: str, progress: Progress) -> None:
                 _transfer(url, part, progress)
             _unpack(url, part, path)
         except _TRANSFER_ERRORS as exc:
-            refusals.append(f"{urllib.parse.urlsplit(url).hostname}: {_reason(exc)}")
+            refusals.append(f"{url}: {_reason(exc)}")
             continue
         with _write_failures(path):
             record_weights(path)

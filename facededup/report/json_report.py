@@ -12,8 +12,9 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import asdict
 from typing import Any, TextIO
 
-from facededup.faces.weights import missing_weights
+from facededup.faces.weights import missing_module, missing_weights
 from facededup.models.catalog import DetectorDescription, ModelDescription
+from facededup.models.fetch import sources
 from facededup.models.weights import model_status
 from facededup.report.files import writing
 from facededup.results import (
@@ -167,7 +168,10 @@ def models_document(
                 "weights_file": model.weights_file,
                 "weights_bytes": model.weights_bytes,
                 "align": model.align,
-                "weights_here": [asdict(status) for status in model_status(model.name)],
+                "weights_here": [
+                    {**asdict(status), "sources": list(sources(status.file_name))}
+                    for status in model_status(model.name)
+                ],
             }
             for model in models
         ],
@@ -175,6 +179,7 @@ def models_document(
             {
                 "name": detector.name,
                 "package": detector.package,
+                "missing_module": missing_module(detector),
                 "landmarks": detector.landmarks,
                 "licence": detector.licence,
                 "weights_files": dict(detector.weights_files),

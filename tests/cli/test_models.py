@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 from dataclasses import replace
 
@@ -38,7 +39,12 @@ def test_the_list(tmp_path):
     assert by_name["SFace"]["align"] == "arcface"
     assert "22.5 MB" in result.output
     detectors = {detector["name"]: detector for detector in content["detectors"]}
+    assert by_name["Dlib"]["weights_here"][0]["sources"] == []
+    assert by_name["SFace"]["weights_here"][0]["sources"][0].startswith("https://")
     assert detectors["mtcnn"]["missing"] == []
+    assert detectors["dlib"]["missing_module"] is None
+    absent = {name for name in ("mtcnn", "mediapipe") if importlib.util.find_spec(name) is None}
+    assert {name for name in ("mtcnn", "mediapipe") if detectors[name]["missing_module"]} == absent
     assert detectors["yunet"]["missing"] == ["face_detection_yunet_2023mar.onnx"]
     assert "yolov12l" in result.output
 
@@ -55,9 +61,12 @@ def test_import_puts_a_file_where_deepface_looks(tmp_path, weights):
 def test_what_cannot_be_done_is_one_sentence(tmp_path):
     unknown = tmp_path / "unknown.onnx"
     unknown.write_bytes(b"x")
+    misspelt = tmp_path / "arcface_wieghts.onnx"
+    misspelt.write_bytes(b"x")
     for arguments, code, words in (
         (["import", tmp_path / "nowhere"], 2, "there is no file"),
-        (["import", unknown], 2, "no model has a weights file named 'unknown.onnx'"),
+        (["import", unknown], 2, "no model or detector has a weights file named 'unknown.onnx':"),
+        (["import", misspelt], 2, "named 'arcface_wieghts.onnx' (is it 'arcface_weights.onnx'?)"),
         (["fetch", "Nosuch"], 2, "there is no model 'Nosuch'"),
         (
             ["fetch", "SFace", "--engine", "pytorch"],

@@ -117,7 +117,7 @@ def test_a_download_is_recorded(server, tmp_path):
 def test_a_cut_off_transfer_goes_on_where_it_stopped(server, tmp_path):
     path = str(tmp_path / "weights.onnx")
     server.cut_after = 2_000_000
-    with pytest.raises(JobError, match=r"127\.0\.0\.1: the transfer stopped at 2,000,000 of 5,120,000 bytes"):
+    with pytest.raises(JobError, match=r"127.*: the transfer stopped at 2,000,000 of 5,120,000 bytes"):
         fetch.download([server.url("weights.onnx")], path)
     assert not os.path.exists(path)
     server.cut_after = None
@@ -187,7 +187,7 @@ def test_offline_is_one_sentence(tmp_path):
     with pytest.raises(JobError) as caught:
         fetch.download([f"http://127.0.0.1:{port}/weights.onnx"] * 2, str(tmp_path / "weights.onnx"))
     message = str(caught.value)
-    assert message.count("127.0.0.1: Connection refused") == 2
+    assert message.count(f"http://127.0.0.1:{port}/weights.onnx: Connection refused") == 2
     assert "facededup models import FILE" in message
     assert "\n" not in message
 
@@ -267,7 +267,7 @@ def test_import_of_what_is_already_there(folder):
 @pytest.mark.parametrize("given", ["weights.onnx", "VGGFace2_DeepFace_weights_val-0.9034.h5.zip", "uc"])
 def test_import_refuses_other_names(tmp_path, folder, given):
     (tmp_path / given).write_bytes(CONTENT)
-    with pytest.raises(UsageError, match=rf"named '{given}'.*vgg_face_weights\.onnx.*webface_r50\.onnx"):
+    with pytest.raises(UsageError, match=rf"named '{given}'.*models --json -` lists the names"):
         fetch.import_weights(str(tmp_path / given))
     assert not folder.exists()
 
