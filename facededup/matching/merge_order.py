@@ -48,10 +48,21 @@ class Bonds:
         found[number[self.apart].ravel()] = True
         return found
 
-    def of(self, start: int, stop: int) -> Bonds:
-        """Of the members of one cluster."""
+    def between(self, start: int, stop: int) -> Bonds:
+        """Of some members, numbered anew from 0."""
         inside = ((self.apart >= start) & (self.apart < stop)).all(axis=1)
         return Bonds(self.source[start:stop], self.together[start:stop], self.apart[inside] - start)
+
+    def couples_apart(self, members: Ints) -> Bools:
+        """Which couples may not share a cluster, bool (g, n, n), of members int64 (g, n), ascending."""
+        g, n = members.shape
+        row = np.searchsorted(members[:, 0], self.apart, side="right") - 1
+        place = self.apart - members[row, 0]
+        known = ((row >= 0) & (place < n)).all(axis=1) & (row[:, 0] == row[:, 1])
+        found = np.zeros((g, n, n), np.bool_)
+        row, first, second = row[known, 0], place[known, 0], place[known, 1]
+        found[row, first, second] = found[row, second, first] = True
+        return found
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -84,8 +95,8 @@ def merger_order(
         cosine: float64 (g, n, n), symmetric.
         weights: int64 (g, n), how many equal faces a member stands for.
         single: Close by the highest cosine of a pair (single linkage), not by the mean of all.
-        paired: bool (n, n), symmetric, which couples can be a pair; None for all.
-        apart: bool (n, n), symmetric, which may not share a cluster; None for none.
+        paired: bool (g, n, n), symmetric, which couples can be a pair; None for all.
+        apart: bool (g, n, n), symmetric, which may not share a cluster; None for none.
 
     Returns:
         The mergers. Where nothing can be merged any more the height is minus infinity, and the members that
@@ -94,9 +105,10 @@ def merger_order(
     g, n = weights.shape
     every = np.arange(g)
     mean, weight = cosine.copy(), weights.astype(np.float64)
-    in_pair = ~np.eye(n, dtype=np.bool_) if paired is None else paired & ~np.eye(n, dtype=np.bool_)
+    two = ~np.eye(n, dtype=np.bool_)
+    in_pair = two if paired is None else paired & two
     top = np.where(in_pair, cosine, -np.inf)  # highest cosine of a pair between two parts
-    far = np.zeros((g, n, n), np.bool_) if apart is None else np.broadcast_to(apart, (g, n, n)).copy()
+    far = np.zeros((g, n, n), np.bool_) if apart is None else apart.copy()
     # A merger needs a pair, too, at or above the cut.
     link = np.where(far, -np.inf, top if single else np.minimum(mean, top))
     nearest = link.argmax(axis=2)
@@ -127,43 +139,49 @@ def merger_order(
     return order
 
 
-def bound_order(cosine: Doubles, weights: Ints, bonds: Bonds, *, single: bool = False) -> MergerOrder:
-    """Merges the members of one cluster as far as bonds allow, those held together first.
+def bound_order(
+    cosine: Doubles, weights: Ints, bonds: Bonds, members: Ints, *, single: bool = False
+) -> MergerOrder:
+    """Merges the members of g clusters as far as bonds allow, those held together first.
 
     Groups are those of the linkage, joined where they hold members that are together: so `find` makes
     clusters. What is together has height infinity, what nothing but the cluster itself joins minus infinity.
 
     Args:
-        cosine: float64 (n, n), symmetric.
-        weights: int64 (n,), how many equal faces a member stands for.
-        bonds: Of these members.
+        cosine: float64 (g, n, n), symmetric.
+        weights: int64 (g, n), how many equal faces a member stands for.
+        bonds: Of these members, and others.
+        members: int64 (g, n), their numbers there, ascending.
         single: As `merger_order` takes it.
     """
-    n = len(weights)
-    known = bonds.source != NO_PAIRS
-    paired = (bonds.source[:, None] != bonds.source) & known[:, None] & known
-    apart = np.zeros((n, n), np.bool_)
-    apart[bonds.apart[:, 0], bonds.apart[:, 1]] = apart[bonds.apart[:, 1], bonds.apart[:, 0]] = True
-    linked = merger_order(cosine[None], weights[None], single=single, paired=paired, apart=apart)
-    _, first = np.unique(bonds.together, return_index=True)
-    lead = first[np.searchsorted(bonds.together[first], bonds.together)]
-    wanted = [(int(lead[member]), member, np.inf) for member in range(n) if lead[member] != member]
-    wanted += [
-        (a, b, height)
-        for a, b, height in zip(
-            linked.keep[0].tolist(), linked.gone[0].tolist(), linked.height[0].tolist(), strict=True
+    source, together = bonds.source[members], bonds.together[members]
+    paired = (source[:, :, None] != source[:, None]) & (source != NO_PAIRS)[:, None]
+    paired &= paired.transpose(0, 2, 1)
+    apart = bonds.couples_apart(members)
+    order = merger_order(cosine, weights, single=single, paired=paired, apart=apart)
+    for row in range(len(members)):
+        wanted = _tied(together[row].tolist())
+        wanted += zip(
+            order.keep[row].tolist(), order.gone[row].tolist(), order.height[row].tolist(), strict=True
         )
-        if height > -np.inf
-    ]
-    taken = _obeying(wanted, n, bonds.apart)
-    keep, gone, height = zip(*taken, strict=True)
-    return MergerOrder(np.array([keep]), np.array([gone]), np.array([height]))
+        taken = _obeying(wanted, members.shape[1], np.argwhere(apart[row]).tolist())
+        order.keep[row], order.gone[row], order.height[row] = zip(*taken, strict=True)
+    return order
 
 
-def _obeying(wanted: list[tuple[int, int, float]], n: int, apart: Ints) -> list[tuple[int, int, float]]:
+def _tied(together: list[int]) -> list[tuple[int, int, float]]:
+    """Each member with the first one that it is held together with."""
+    first: dict[int, int] = {}
+    leads = [first.setdefault(name, member) for member, name in enumerate(together)]
+    return [(lead, member, np.inf) for member, lead in enumerate(leads) if lead != member]
+
+
+def _obeying(
+    wanted: list[tuple[int, int, float]], n: int, apart: list[list[int]]
+) -> list[tuple[int, int, float]]:
     """The mergers that join something and nothing that must stay apart; in the end all into one."""
     root = list(range(n))
-    enemies = Enemies(apart.tolist())
+    enemies = Enemies(apart)
     taken = []
 
     def find(member: int) -> int:
@@ -173,6 +191,8 @@ def _obeying(wanted: list[tuple[int, int, float]], n: int, apart: Ints) -> list[
         return member
 
     for a, b, height in wanted:
+        if height == -np.inf:
+            break
         keep, gone = find(a), find(b)
         if keep != gone and not enemies.are(keep, gone):
             enemies.merge(keep, gone)

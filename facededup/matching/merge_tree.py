@@ -78,20 +78,24 @@ def merge_trees(
         bonds = Bonds(np.arange(len(place)), np.arange(len(place)), nothing)
     bound = bonds.matter(offsets)
     small = (sizes > 1) & (sizes <= TREE_UP_TO)
-    for number in np.flatnonzero(small & bound).tolist():
-        start, stop = int(offsets[number]), int(offsets[number + 1])
-        unit = normalised_rows(vectors[place[start:stop]])[None]
-        cosine = _cosines(unit)
-        order = bound_order(cosine[0], weights[start:stop], bonds.of(start, stop), single=single)
-        _put(trees, np.arange(start, stop - 1)[None] - number, _grown(unit, cosine, order))
-    for size in np.flatnonzero(np.bincount(sizes[small & ~bound])).tolist():
-        alike = np.flatnonzero((sizes == size) & ~bound)
-        step = max(1, STACKED // (size * (size + vectors.shape[1])))
-        for begin in range(0, len(alike), step):
-            some = alike[begin : begin + step]
-            members = offsets[some][:, None] + np.arange(size)
-            rows = (offsets[some] - some)[:, None] + np.arange(size - 1)
-            _put(trees, rows, _stacked_trees(vectors[place[members]], weights[members], single=single))
+    for is_bound in (False, True):
+        which = small & (bound == is_bound)
+        for size in np.flatnonzero(np.bincount(sizes[which])).tolist():
+            alike = np.flatnonzero(which & (sizes == size))
+            step = max(1, STACKED // (size * (size + vectors.shape[1])))
+            for begin in range(0, len(alike), step):
+                some = alike[begin : begin + step]
+                members = offsets[some][:, None] + np.arange(size)
+                rows = (offsets[some] - some)[:, None] + np.arange(size - 1)
+                own = vectors[place[members]], weights[members]
+                if is_bound:
+                    unit, cosine = _cosines(own[0])
+                    order = bound_order(cosine, own[1], bonds, members, single=single)
+                    found = _grown(unit, cosine, order)
+                else:
+                    found = _free_trees(*own, single=single)
+                for column, values in zip(_columns(trees), _columns(found), strict=True):
+                    column[rows] = values
     return trees
 
 
@@ -102,13 +106,13 @@ def merge_tree(vectors: Floats, weights: Ints) -> MergeTree:
         vectors: float32 (n, d), two or more, none all zeros.
         weights: int64 (n,), how many equal faces a member stands for; they count in heights, not in `mean`.
     """
-    trees = _stacked_trees(vectors[None], weights[None], single=False)
+    trees = _free_trees(vectors[None], weights[None], single=False)
     return MergeTree(*(column[0] for column in _columns(trees)))
 
 
-def _stacked_trees(vectors: Floats, weights: Ints, *, single: bool) -> MergeTree:
+def _free_trees(vectors: Floats, weights: Ints, *, single: bool) -> MergeTree:
     """The trees of g clusters of n members each: float32 (g, n, d), int64 (g, n); columns (g, n - 1)."""
-    g, n, d = vectors.shape
+    g, n, _ = vectors.shape
     if n == 2:
         # The cosine that decides whether these are a pair, to the last bit.
         cosine = exact_cosine(vectors[:, 0], vectors[:, 1])[:, None]
@@ -116,13 +120,14 @@ def _stacked_trees(vectors: Floats, weights: Ints, *, single: bool) -> MergeTree
         return MergeTree(
             zero, zero + 1, cosine, cosine, cosine, np.broadcast_to(np.arange(2), (g, 1, 2)).copy()
         )
-    unit = normalised_rows(vectors.reshape(-1, d)).reshape(g, n, d)
-    cosine = _cosines(unit)
+    unit, cosine = _cosines(vectors)
     return _grown(unit, cosine, merger_order(cosine, weights, single=single))
 
 
-def _cosines(unit: Doubles) -> Doubles:
-    return np.asarray(np.clip(unit @ unit.transpose(0, 2, 1), -1.0, 1.0))
+def _cosines(vectors: Floats) -> tuple[Doubles, Doubles]:
+    """The vectors in float64 and of length 1, and their cosines within each cluster."""
+    unit = normalised_rows(vectors.reshape(-1, vectors.shape[2])).reshape(vectors.shape)
+    return unit, np.clip(unit @ unit.transpose(0, 2, 1), -1.0, 1.0)
 
 
 def _grown(unit: Doubles, cosine: Doubles, order: MergerOrder) -> MergeTree:
@@ -169,11 +174,6 @@ def _empty(shape: tuple[int, ...]) -> MergeTree:
         mean=np.full(shape, np.nan),
         weakest=np.zeros((*shape, 2), np.int64),
     )
-
-
-def _put(trees: MergeTree, rows: Ints, some: MergeTree) -> None:
-    for column, values in zip(_columns(trees), _columns(some), strict=True):
-        column[rows] = values
 
 
 def _columns(tree: MergeTree) -> tuple[NDArray[Any], ...]:

@@ -42,7 +42,7 @@ def cluster_trees(snapshot: Snapshot, listing: Listing, members: Rows, offsets: 
         start, stop = int(offsets[first]), int(offsets[end])
         rows, place = np.unique(members[start:stop], return_inverse=True)
         bounds = offsets[first : end + 1] - start
-        own = bonds.of(start, stop)
+        own = bonds.between(start, stop)
         parts.append(
             merge_trees(vectors.gather(rows), place, bounds, weights[start:stop], bonds=own, single=single)
         )

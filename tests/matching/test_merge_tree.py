@@ -151,3 +151,30 @@ def test_two_faces_of_one_image_need_a_third_to_meet():
     tree = merge_trees(vectors, np.arange(4), np.array([0, 4]), np.ones(4, np.int64), bonds=alone)
     assert cut(tree, 4, 0.95) == {frozenset({0}), frozenset({1}), frozenset({2, 3})}
     assert cut(tree, 4, 0.85) == {frozenset({0, 1, 2, 3})}
+
+
+def test_bonds_of_many_clusters_at_once_are_those_of_each():
+    random = np.random.default_rng(8)
+    sizes = np.array([3, 4, 3, 1, 4, 2, 3, 2])
+    offsets = np.concatenate([[0], np.cumsum(sizes)])
+    n = int(offsets[-1])
+    vectors = faces(n, 1, 0.2, 8, seed=6)
+    together = np.arange(n)
+    together[[1, 13]] = [0, 12]
+    apart = np.array([[3, 5], [4, 6], [8, 7], [18, 17]])
+    bonds = Bonds(np.where(random.random(n) < 0.2, 0, np.arange(n)), together, apart)
+    weights = random.choice([1, 2], n)
+    trees = merge_trees(vectors, np.arange(n), offsets, weights, bonds=bonds)
+    for number, (start, stop) in enumerate(zip(offsets[:-1].tolist(), offsets[1:].tolist(), strict=True)):
+        own = merge_trees(
+            vectors[start:stop],
+            np.arange(stop - start),
+            np.array([0, stop - start]),
+            weights[start:stop],
+            bonds=bonds.between(start, stop),
+        )
+        for name in ("left", "right", "height", "lowest", "mean", "weakest"):
+            rows = getattr(trees, name)[start - number : stop - number - 1]
+            assert rows == pytest.approx(getattr(own, name))
+    assert np.isposinf(trees.height).sum() == 2
+    assert np.isneginf(trees.height).any()
