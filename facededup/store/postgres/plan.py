@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from facededup.store.base import Batch
 
 
-@dataclass(frozen=True, slots=True)
-class Known:
-    """An image that is stored."""
+class Known(NamedTuple):
+    """An image that is stored; a tuple, as a batch makes thousands."""
 
     id: int
     digest: bytes
@@ -63,7 +63,8 @@ def plan_images(
     for place, (image, digest) in enumerate(zip(batch.images, digests, strict=True)):
         before = at.get(image.path)
         if before is None or before.digest != digest:
-            _drop(plan, at, image.path)
+            if before is not None:
+                _drop(plan, at, image.path)
             before = at[image.path] = Known(plan.next_image_id, digest, image.indexed_at or now)
             plan.next_image_id += 1
         plan.put[before.id] = (place, before.indexed_at)
