@@ -101,15 +101,15 @@ def _write_pictures(
     file.write(f'{{"base":{embedded(beside.base)},"contents":[')
     budget = _Budget(inline_limit)
     for number, pictures in enumerate(made):
-        entry: list[str | int | None] = []
+        entry = []
         for place, picture in enumerate((pictures.photo, *pictures.faces)):
             if picture is None:
-                entry.append(None)
+                entry.append("null")
             elif budget.takes(len(picture), is_photo=place == 0):
-                entry.append(base64.b64encode(picture).decode("ascii"))
+                entry.append(f'"{base64.b64encode(picture).decode("ascii")}"')
             else:
-                entry.append(beside.add(number, place, picture))
-        file.write(("," if number else "") + embedded(entry))
+                entry.append("1" if beside.add(number, place, picture) else "null")
+        file.write(f"{',' if number else ''}[{','.join(entry)}]")
         progress.advance()
     file.write("]}")
     progress.finish()
@@ -162,10 +162,10 @@ class _Beside:
         if kind is not None:
             self._remove(lambda run: run == self._run)
 
-    def add(self, content: int, place: int, picture: bytes) -> int | None:
-        """Keeps a picture in the folder; gives 1, or None where there can be no folder."""
+    def add(self, content: int, place: int, picture: bytes) -> bool:
+        """Keeps a picture in the folder; whether there can be one."""
         if not self._possible:
-            return None
+            return False
         folder = os.path.join(self._folder, self._run, str(content // _A_FOLDER))
         try:
             os.makedirs(folder, exist_ok=True)
@@ -173,7 +173,7 @@ class _Beside:
                 file.write(picture)
         except OSError as exc:
             raise JobError(f"cannot write the pictures in {folder!r}: {exc.strerror or exc}") from exc
-        return 1
+        return True
 
     def keep(self) -> None:
         """The report is in place: the pictures of the one before can go."""

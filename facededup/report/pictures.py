@@ -56,6 +56,7 @@ class PictureMaker:
         """
         self._images = images
         self._faces = faces
+        self._face_side = faces.box[:, 2:].max(axis=1, initial=0)
         self._photos = StoredPhotos(images, copies, max_pixels)
         self._aligned = describe_detector(detector).landmarks == "dlib"
 
@@ -104,7 +105,7 @@ class PictureMaker:
     def _long_side(self, image: int, faces: tuple[int, ...], side: int) -> int:
         """How large an image must be decoded for its smallest face to be as sharp as its picture can be."""
         whole = max(int(self._images.width[image]), int(self._images.height[image]))
-        smallest = min((int(self._faces.box[row, 2:].max()) for row in faces), default=whole)
+        smallest = min((int(self._face_side[row]) for row in faces), default=whole)
         return max(PHOTO_SIDE, side * whole // max(smallest, 1))
 
     def face(self, image: DecodedImage, row: int, side: int) -> Image.Image | None:
