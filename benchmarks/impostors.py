@@ -1,19 +1,35 @@
 """The curves of facededup/models/curves.py: false and true match rates of an encoder against the cosine.
 
 All pairs of images, one folder a person, one face an image, the one nearest the centre. Prints the entry
-of `CURVES` to be pasted. With `--flip` or `--crops` it names an operating cosine, too: where the false match
-rate is what the shipped curve of one view has at the model's own. A false match rate is only given where at
-least 20 false matches were counted; wrong labels of the set push the last points up.
+of `CURVES` to be pasted. With `--flip` or `--crops` it names an operating cosine, too: where pairs have the
+likelihood ratio, as many times more frequent among those of one person than among those of two, that the
+shipped curves of one view have at the model's own. A false match rate is only given where at least 20 false
+matches were counted; wrong labels of the set push the last points up.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from common import images_of, parser, report
 
 import facededup
+from facededup.calibration import Calibration
 from facededup.models.catalog import describe_model
-from facededup.models.curves import measured_curves
-from facededup.models.scores import cosine_at_rate, expected_false_match_rate
+from facededup.models.curves import CurvePoints, MeasuredCurves, measured_curves
+from facededup.models.scores import expected_false_match_rate, true_match_rate
+
+NEAR = 0.005
+"""Cosines this far on either side of a cut tell how frequent pairs are there."""
+
+
+def likelihood_ratio(cosine: float, curves: MeasuredCurves | Calibration) -> float:
+    """How many times more frequent pairs near a cosine are among those of one person."""
+
+    def share(rate: Callable[[float, CurvePoints], float | None], points: CurvePoints) -> float:
+        return (rate(cosine - NEAR, points) or 0.0) - (rate(cosine + NEAR, points) or 0.0)
+
+    return share(true_match_rate, curves.genuine) / share(expected_false_match_rate, curves.impostors)
 
 
 def entry(result: facededup.EvaluateResult) -> str:
@@ -28,8 +44,11 @@ def entry(result: facededup.EvaluateResult) -> str:
     if made.flip or made.crops > 1:
         plain = measured_curves(made.model, made.detector, made.align, flip=False, crops=1)
         if plain is not None:
-            rate = expected_false_match_rate(describe_model(made.model).operating_cosine, plain.impostors)
-            lines.append(f"        operating_cosine={cosine_at_rate(rate, curves.impostors):.4f},")
+            cut = describe_model(made.model).operating_cosine
+            wanted = likelihood_ratio(cut, plain)
+            while likelihood_ratio(cut, curves) < wanted:
+                cut += 1e-4
+            lines.append(f"        operating_cosine={cut:.4f},")
     return "\n".join([*lines, "    ),"]).replace("'", '"')
 
 

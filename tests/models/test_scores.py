@@ -104,13 +104,22 @@ def test_curves_are_there_for_all_ways_to_embed_with_the_default_model():
 
 
 @pytest.mark.parametrize("curves", CURVES[1:], ids=lambda curves: f"{curves.flip}-{curves.crops}")
-def test_with_several_views_the_operating_cosine_lets_as_many_strangers_through(curves):
+def test_with_several_views_the_scale_has_fewer_errors_of_both_kinds_and_weighs_a_pair_alike(curves):
     plain, cut = CURVES[0], describe_model("Dlib").operating_cosine
     assert (plain.flip, plain.crops, plain.operating_cosine) == (False, 1, None)
-    assert expected_false_match_rate(curves.operating_cosine, curves.impostors) == pytest.approx(
-        expected_false_match_rate(cut, plain.impostors), rel=0.01
+    own = curves.operating_cosine
+    assert true_match_rate(own, curves.genuine) > true_match_rate(cut, plain.genuine)
+    assert expected_false_match_rate(own, curves.impostors) < expected_false_match_rate(cut, plain.impostors)
+    assert likelihood_ratio(own, curves) == pytest.approx(likelihood_ratio(cut, plain), rel=0.03)
+
+
+def likelihood_ratio(cut, curves, near=0.005):
+    ends = cut - near, cut + near
+    true, false = (
+        [rate(end, points) for end in ends]
+        for rate, points in ((true_match_rate, curves.genuine), (expected_false_match_rate, curves.impostors))
     )
-    assert true_match_rate(curves.operating_cosine, curves.genuine) > true_match_rate(cut, plain.genuine)
+    return (true[0] - true[1]) / (false[0] - false[1])
 
 
 @pytest.mark.parametrize("curves", CURVES, ids=lambda curves: f"{curves.model}-{curves.flip}-{curves.crops}")
