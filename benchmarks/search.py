@@ -207,15 +207,17 @@ def plot(measured: list[dict[str, Any]], path: str) -> None:
     from matplotlib import pyplot as plt
 
     counts = [figures["vectors"] for figures in measured]
+    figure, axes = plt.subplots(figsize=(7, 4.5), layout="constrained")
     for name in ("plain FAISS", "exact", "approximate"):
-        plt.plot(counts, [figures[f"{name}, seconds"] for figures in measured], "o-", label=name)
-    plt.xscale("log")
-    plt.yscale("log")
-    plt.xlabel("vectors")
-    plt.ylabel("seconds")
-    plt.legend()
-    plt.grid(visible=True, which="both", alpha=0.3)
-    plt.savefig(path, dpi=120)
+        seconds = [figures[f"{name}, seconds"] for figures in measured]
+        (line,) = axes.plot(counts, seconds, "-", label=name)
+        for figures, count, spent in zip(measured, counts, seconds, strict=True):
+            hollow = figures["extrapolated"] and name != "approximate"
+            axes.plot(count, spent, "o", color=line.get_color(), fillstyle="none" if hollow else "full")
+    axes.set(xscale="log", yscale="log", xlabel="vectors (hollow: extrapolated)", ylabel="seconds")
+    axes.legend()
+    axes.grid(visible=True, alpha=0.3)
+    figure.savefig(path, dpi=120)
 
 
 def main() -> None:
