@@ -7,23 +7,17 @@ Both run in turn, several times; the ratio is taken round by round. The loop's o
 DeepFace's imports and first call; facededup's with everything, from the shell to the last byte on disk. Where
 the model's weights are not on this machine, random ones made by DeepFace's own builder are used: the speed is
 the same.
-
-The processor time that an image costs is told, too. On a machine busy with other things it says more than
-wall time, but the loop's threads wait for each other by spinning, which then counts; with OMP_NUM_THREADS=1
-they do not.
 """
 
 from __future__ import annotations
 
 import os
-import resource
 import shutil
 import subprocess
 import sys
 import tempfile
 import time
 from pathlib import Path
-from typing import NamedTuple
 
 from common import images_of, median, parser, report, spread
 from PIL import Image
@@ -38,23 +32,14 @@ model, *paths = sys.stdin.read().split("\\n")
 def represent(path):
     DeepFace.represent(path, model_name=model, detector_backend="dlib", enforce_detection=False)
 represent(paths[0])
-started, used = time.perf_counter(), time.process_time()
+started = time.perf_counter()
 for path in paths:
     represent(path)
-print((time.perf_counter() - started) / len(paths), (time.process_time() - used) / len(paths))
+print((time.perf_counter() - started) / len(paths))
 """
 
 
-class Seconds(NamedTuple):
-    """Wall time, and processor time of all processes."""
-
-    wall: float
-    cpu: float
-
-
-def represent_seconds(
-    paths: list[str], home: str, model: str = DEFAULT_MODEL, engine: str = "onnx"
-) -> Seconds:
+def represent_seconds(paths: list[str], home: str, model: str = DEFAULT_MODEL, engine: str = "onnx") -> float:
     """Seconds an image of DeepFace's own loop."""
     done = subprocess.run(
         [sys.executable, "-c", LOOP],
@@ -64,23 +49,18 @@ def represent_seconds(
         text=True,
         check=True,
     )
-    return Seconds(*map(float, done.stdout.split()[-2:]))
+    return float(done.stdout.split()[-1])
 
 
-def index_seconds(folder: str, *options: str, home: str | None = None) -> Seconds:
-    """Seconds of one `facededup index` into a new store."""
+def index_seconds(folder: str, *options: str, home: str | None = None) -> float:
+    """Wall seconds of one `facededup index` into a new store."""
     with tempfile.TemporaryDirectory() as scratch:
         command = [sys.executable, "-m", "facededup", "index", folder, "--cpu", "--quiet"]
         command += ["--store", os.path.join(scratch, "faces.h5"), *options]
         environment = {**os.environ, **({"DEEPFACE_HOME": home} if home else {})}
-        started, used = time.perf_counter(), _cpu_of_children()
+        started = time.perf_counter()
         subprocess.run(command, check=True, env=environment)
-        return Seconds(time.perf_counter() - started, _cpu_of_children() - used)
-
-
-def _cpu_of_children() -> float:
-    usage = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return usage.ru_utime + usage.ru_stime
+        return time.perf_counter() - started
 
 
 def copy_images(images: list[str], folder: str, size: tuple[int, int] | None = None) -> None:
@@ -132,7 +112,7 @@ def main() -> None:
     arguments.add_argument("--at-least", type=float, help="fail when the median ratio is lower")
     given = arguments.parse_args()
     images = spread(images_of(given.faces), given.images)
-    ours, theirs = [], []
+    ratios, ours, theirs = [], [], []
     with tempfile.TemporaryDirectory() as home, tempfile.TemporaryDirectory() as folder:
         link_weights(home)
         real = locate_weights(describe_model(given.model).weights_files[given.engine]) is not None
@@ -148,23 +128,18 @@ def main() -> None:
                 represent_seconds(spread(sorted(paths), given.represent), home, given.model, given.engine)
             )
             ours.append(index_seconds(folder, *options, home=home))
-    ratios = [loop.wall * len(images) / run.wall for loop, run in zip(theirs, ours, strict=True)]
+            ratios.append(theirs[-1] * len(images) / ours[-1])
     report(
         {
             "model": f"{given.model} on {given.engine}, {'real' if real else 'random'} weights",
             "images": f"{len(images)}" + (" at {}x{}".format(*given.size) if given.size else ""),
             "processes": given.processes,
             "rounds": given.rounds,
-            "DeepFace.represent, images/s": 1 / median([loop.wall for loop in theirs]),
-            "facededup index, seconds": median([run.wall for run in ours]),
-            "facededup index, images/s": len(images) / median([run.wall for run in ours]),
+            "DeepFace.represent, images/s": 1 / median(theirs),
+            "facededup index, seconds": median(ours),
+            "facededup index, images/s": len(images) / median(ours),
             "ratio, median": median(ratios),
             "ratios": [round(ratio, 1) for ratio in ratios],
-            "DeepFace.represent, CPU s/image": median([loop.cpu for loop in theirs]),
-            "facededup index, CPU s/image": median([run.cpu for run in ours]) / len(images),
-            "ratio of CPU time, median": median(
-                [loop.cpu * len(images) / run.cpu for loop, run in zip(theirs, ours, strict=True)]
-            ),
         },
         given.json,
     )

@@ -52,7 +52,7 @@ def index_run(folder: str, processes: int) -> dict[str, Any]:
     """The metrics of one `facededup index`, and the wall seconds of the whole command."""
     with tempfile.TemporaryDirectory() as scratch:
         path = Path(scratch) / "metrics.json"
-        seconds = index_seconds(folder, "-p", str(processes), "--metrics", str(path)).wall
+        seconds = index_seconds(folder, "-p", str(processes), "--metrics", str(path))
         return {**json.loads(path.read_text()), "command_seconds": seconds}
 
 
@@ -86,7 +86,7 @@ def main() -> None:
         paths = sorted(entry.path for entry in os.scandir(folder))
         for _ in range(given.rounds):
             alone = stage_seconds(spread(paths, given.alone))
-            theirs = represent_seconds(spread(paths, given.represent), home).wall
+            theirs = represent_seconds(spread(paths, given.represent), home)
             ours = index_run(folder, given.processes)
             bound = cores / sum(alone.values())
             rounds.append(
