@@ -205,15 +205,22 @@ def show_findings(request: Request, result: FindResult) -> None:
     from logging import getLogger
 
     from facededup.cli.tables import print_findings
-    from facededup.report.csv_report import write_pairs
-    from facededup.report.json_report import write_findings
 
-    print_findings(request.out, request.notes, result)
     getLogger(__name__).info(
         "find: %d faces, %d pairs in %d clusters at %g, complete: %s",
         *(result.faces, result.pairs_total, result.clusters_total, result.threshold, result.complete),
     )
+    try:
+        print_findings(request.out, request.notes, result)
+    finally:  # also where nobody reads on, as in `find --report page.html | head`
+        _write_files(request, result)
 
+
+def _write_files(request: Request, result: FindResult) -> None:
+    from facededup.report.csv_report import write_pairs
+    from facededup.report.json_report import write_findings
+
+    write_metrics(request, result.metrics)
     if request.json_file is not None:
         write_findings(result, request.json_file)
     if request.csv_file is not None:
@@ -222,7 +229,6 @@ def show_findings(request: Request, result: FindResult) -> None:
         write_report(request, result.metrics)
     if request.contact_sheet is not None:
         write_sheets(request, request.contact_sheet)
-    write_metrics(request, result.metrics)
 
 
 def write_sheets(request: Request, folder: str) -> None:

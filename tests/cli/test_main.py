@@ -80,6 +80,34 @@ def test_find_as_json_on_standard_output(demo):
     assert json.loads((folder / "m.json").read_text())["command"] == "find"
 
 
+def test_files_are_written_though_nobody_reads_the_terminal(demo):
+    folder, _ = demo
+    store, read, write = str(folder / "demo" / "facededup.h5"), *os.pipe()
+    os.close(read)
+    with os.fdopen(write, "wb") as closed:
+        subprocess.run(
+            [
+                sys.executable,
+                "-m",
+                "facededup",
+                "find",
+                "--store",
+                store,
+                "--json",
+                "f.json",
+                "--report",
+                "r.html",
+            ],
+            cwd=folder,
+            env={**os.environ, "PYTHONPATH": str(ROOT)},
+            stdout=closed,
+            timeout=120,
+            check=False,
+        )
+    assert json.loads((folder / "f.json").read_text())["pairs_total"] == 36
+    assert "</html>" in (folder / "r.html").read_text()
+
+
 def test_search_and_status(demo):
     folder, _ = demo
     store = str(folder / "demo" / "facededup.h5")
