@@ -10,26 +10,44 @@ matches were counted; wrong labels of the set push the last points up.
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
 from common import images_of, parser, report
 
 import facededup
 from facededup.calibration import Calibration
 from facededup.models.catalog import describe_model
-from facededup.models.curves import CurvePoints, MeasuredCurves, measured_curves
+from facededup.models.curves import MeasuredCurves, measured_curves
 from facededup.models.scores import expected_false_match_rate, true_match_rate
 
 NEAR = 0.005
 """Cosines this far on either side of a cut tell how frequent pairs are there."""
 
 
-def likelihood_ratio(cosine: float, curves: MeasuredCurves | Calibration) -> float:
-    """How many times more frequent pairs near a cosine are among those of one person."""
+def likelihood_ratio(
+    cosine: float, true: Callable[[float], float | None], false: Callable[[float], float | None]
+) -> float:
+    """How many times more frequent pairs near a cosine are among those of one person.
 
-    def share(rate: Callable[[float, CurvePoints], float | None], points: CurvePoints) -> float:
-        return (rate(cosine - NEAR, points) or 0.0) - (rate(cosine + NEAR, points) or 0.0)
+    Args:
+        cosine: Where.
+        true: The share of the pairs of one person at or above a cut.
+        false: That of the pairs of two.
+    """
 
-    return share(true_match_rate, curves.genuine) / share(expected_false_match_rate, curves.impostors)
+    def near(rate: Callable[[float], float | None]) -> float:
+        return (rate(cosine - NEAR) or 0.0) - (rate(cosine + NEAR) or 0.0)
+
+    return near(true) / near(false)
+
+
+def curves_ratio(cosine: float, curves: MeasuredCurves | Calibration) -> float:
+    """The likelihood ratio by measured curves."""
+    return likelihood_ratio(
+        cosine,
+        partial(true_match_rate, genuine=curves.genuine),
+        partial(expected_false_match_rate, impostors=curves.impostors),
+    )
 
 
 def entry(result: facededup.EvaluateResult) -> str:
@@ -45,8 +63,8 @@ def entry(result: facededup.EvaluateResult) -> str:
         plain = measured_curves(made.model, made.detector, made.align, flip=False, crops=1)
         if plain is not None:
             cut = describe_model(made.model).operating_cosine
-            wanted = likelihood_ratio(cut, plain)
-            while likelihood_ratio(cut, curves) < wanted:
+            wanted = curves_ratio(cut, plain)
+            while curves_ratio(cut, curves) < wanted:
                 cut += 1e-4
             lines.append(f"        operating_cosine={cut:.4f},")
     return "\n".join([*lines, "    ),"]).replace("'", '"')

@@ -15,7 +15,7 @@ from functools import partial
 import numpy as np
 from clustering import labelled, scores
 from common import report, table
-from impostors import NEAR
+from impostors import likelihood_ratio
 from selfjoin import Rows
 
 from facededup.matching.clusters import average_linkage
@@ -38,12 +38,6 @@ def cosines(vectors: Floats, people: Array) -> tuple[Floats, Floats]:
 def share(ascending: Floats, cut: float) -> float:
     """The part at or above a cut."""
     return 1 - float(np.searchsorted(ascending, cut)) / len(ascending)
-
-
-def likelihood_ratio(genuine: Floats, impostors: Floats, cut: float) -> float:
-    """How many times more frequent pairs near a cut are among those of one person."""
-    true, false = (share(side, cut - NEAR) - share(side, cut + NEAR) for side in (genuine, impostors))
-    return true / false
 
 
 def pairwise_f(vectors: Floats, people: Array, cut: float) -> float:
@@ -71,12 +65,12 @@ def main() -> None:
             for path, (vectors, people) in stores.items():
                 used = chosen[people]
                 genuine, impostors = cosines(vectors[used], people[used])
+                true, false = partial(share, genuine), partial(share, impostors)
                 if path == given.one_view:
-                    ratio = likelihood_ratio(genuine, impostors, DEFAULT)
-                    rate = share(impostors, DEFAULT)
+                    ratio, rate = likelihood_ratio(DEFAULT, true, false), false(DEFAULT)
                     cuts = [DEFAULT]
                 else:
-                    ratios = [likelihood_ratio(genuine, impostors, cut) for cut in _SEARCHED.tolist()]
+                    ratios = [likelihood_ratio(cut, true, false) for cut in _SEARCHED.tolist()]
                     cuts = [
                         float(impostors[round((1 - rate) * len(impostors))]),
                         float(_SEARCHED[np.argmax(np.array(ratios) >= ratio)]),

@@ -10,12 +10,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from facededup.errors import UsageError
-from facededup.manifest import decode_tags, tag_columns
+from facededup.groups import COLUMN, check_column, compiled
+from facededup.manifest import decode_tags
 from facededup.store.base import ImageTable
 
 FILE_TIME = "mtime"
-COLUMN = "column:"
 UNKNOWN = -1
 
 Rows = NDArray[np.int64]
@@ -41,12 +40,9 @@ def check_dating(images: ImageTable, date_by: str) -> None:
         UsageError: It is not a regular expression, or no image has the column.
     """
     if date_by.startswith(COLUMN):
-        known = tag_columns(images.tags)
-        if images.tags and (column := date_by.removeprefix(COLUMN)) not in known:
-            listed = ", ".join(known) or "none: `index --manifest` brings them"
-            raise UsageError(f"--date-by: no image has a column {column!r}; the columns known are {listed}")
+        check_column(images, date_by, "--date-by")
     elif date_by != FILE_TIME:
-        _compiled(date_by)
+        _pattern(date_by)
 
 
 def image_dates(images: ImageTable, date_by: str) -> Dates:
@@ -67,7 +63,7 @@ def image_dates(images: ImageTable, date_by: str) -> Dates:
     if date_by.startswith(COLUMN):
         column = date_by.removeprefix(COLUMN)
         return _of_texts(decode_tags(tags).get(column, "") for tags in images.tags)
-    pattern = _compiled(date_by)
+    pattern = _pattern(date_by)
     return _of_texts(_matched(pattern, path) for path in images.path)
 
 
@@ -113,11 +109,5 @@ def _matched(pattern: re.Pattern[str], path: bytes) -> str:
     return " ".join(part or "" for part in found.groups()) if pattern.groups else found.group()
 
 
-def _compiled(date_by: str) -> re.Pattern[str]:
-    try:
-        return re.compile(date_by)
-    except re.error as exc:
-        raise UsageError(
-            f"--date-by takes `mtime`, `column:NAME` or a regular expression, and {date_by!r} is none of "
-            f"them: {exc}"
-        ) from exc
+def _pattern(date_by: str) -> re.Pattern[str]:
+    return compiled(date_by, "--date-by", "`mtime`, `column:NAME`")

@@ -37,10 +37,7 @@ def chosen_grouping(images: ImageTable, group_by: str | None) -> str | None:
         named = any(f'"{GROUP}":' in tags and GROUP in decode_tags(tags) for tags in images.tags)
         return COLUMN + GROUP if named else None
     if group_by.startswith(COLUMN):
-        known = tag_columns(images.tags)
-        if images.tags and (column := group_by.removeprefix(COLUMN)) not in known:
-            listed = ", ".join(known) or "none: `index --manifest` brings them"
-            raise UsageError(f"--group-by: no image has a column {column!r}; the columns known are {listed}")
+        check_column(images, group_by, "--group-by")
     return None if group_by == NONE else group_by
 
 
@@ -66,24 +63,45 @@ def image_groups(images: ImageTable, group_by: str | None) -> Rows | None:
     elif group_by.startswith(COLUMN):
         names = _said(images, group_by.removeprefix(COLUMN))
     else:
-        pattern = compiled(group_by)
+        pattern = compiled(group_by, "--group-by", "`parent`, `column:NAME`, `none`")
         names = [_named(pattern, path) for path in images.path]
     numbers: dict[bytes, int] = {}
     return np.array([numbers.setdefault(name, len(numbers)) for name in names], np.int64)
 
 
-def compiled(group_by: str) -> re.Pattern[str]:
-    """The regular expression of `--group-by`.
+def check_column(images: ImageTable, choice: str, option: str) -> None:
+    """Makes sure that a manifest has the column of a `column:NAME`.
+
+    Args:
+        images: All images.
+        choice: What was given.
+        option: The option it was given to.
+
+    Raises:
+        UsageError: No image has the column.
+    """
+    known = tag_columns(images.tags)
+    if images.tags and (column := choice.removeprefix(COLUMN)) not in known:
+        listed = ", ".join(known) or "none: `index --manifest` brings them"
+        raise UsageError(f"{option}: no image has a column {column!r}; the columns known are {listed}")
+
+
+def compiled(choice: str, option: str, others: str) -> re.Pattern[str]:
+    """The regular expression given to an option.
+
+    Args:
+        choice: What was given.
+        option: The option.
+        others: What else it takes, as text for the error.
 
     Raises:
         UsageError: It is none.
     """
     try:
-        return re.compile(group_by)
+        return re.compile(choice)
     except re.error as exc:
         raise UsageError(
-            f"--group-by takes `parent`, `column:NAME`, `none` or a regular expression, and {group_by!r} is "
-            f"none of them: {exc}"
+            f"{option} takes {others} or a regular expression, and {choice!r} is none of them: {exc}"
         ) from exc
 
 

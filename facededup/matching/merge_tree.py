@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from facededup.matching.flat import exact_cosine, row_dots
 from facededup.matching.linkage import normalised_rows
 from facededup.matching.merge_order import Bonds, MergerOrder, bound_order, merger_order
+from facededup.matching.shape import stacks
 from facededup.types import Floats
 
 Doubles = NDArray[np.float64]
@@ -23,8 +24,6 @@ Ints = NDArray[np.int64]
 
 TREE_UP_TO = 1_500
 """Members of a cluster at most: the matrix of all their cosines is needed."""
-STACKED = 1 << 20
-"""Coordinates and cosines of equally large clusters looked at together."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -82,9 +81,7 @@ def merge_trees(
         which = small & (bound == is_bound)
         for size in np.flatnonzero(np.bincount(sizes[which])).tolist():
             alike = np.flatnonzero(which & (sizes == size))
-            step = max(1, STACKED // (size * (size + vectors.shape[1])))
-            for begin in range(0, len(alike), step):
-                some = alike[begin : begin + step]
+            for some in stacks(alike, size, vectors.shape[1]):
                 members = offsets[some][:, None] + np.arange(size)
                 rows = (offsets[some] - some)[:, None] + np.arange(size - 1)
                 own = vectors[place[members]], weights[members]

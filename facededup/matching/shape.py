@@ -13,7 +13,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from facededup.matching.flat import exact_cosine, row_dots
+from facededup.matching.flat import exact_cosine
+from facededup.matching.linkage import normalised_rows
 from facededup.types import Floats
 
 Doubles = NDArray[np.float64]
@@ -78,9 +79,7 @@ def describe_clusters(
             shapes.min_cosine[alike] = shapes.mean_cosine[alike] = cosine
             shapes.medoid[alike] += rank[first + 1] < rank[first]
         elif 2 < size <= STACKED_UP_TO:
-            step = max(1, STACKED // (size * (size + vectors.shape[1])))
-            for start in range(0, len(alike), step):
-                some = alike[start : start + step]
+            for some in stacks(alike, size, vectors.shape[1]):
                 members = offsets[some][:, None] + np.arange(size)
                 _describe_alike(vectors[place[members].ravel()], some, members, cut, shapes, rank=rank)
         elif size > STACKED_UP_TO:
@@ -88,6 +87,19 @@ def describe_clusters(
                 members = place[offsets[number] : offsets[number + 1]]
                 _describe_large(vectors[members], number, offsets, cut, shapes, rank=rank)
     return shapes
+
+
+def stacks(alike: NDArray[np.int64], size: int, dimension: int) -> Iterator[NDArray[np.int64]]:
+    """Equally large clusters in parts of which coordinates and cosines fit into memory together.
+
+    Args:
+        alike: int64 (n,), the clusters.
+        size: Members of each.
+        dimension: Of the vectors.
+    """
+    step = max(1, STACKED // (size * (size + dimension)))
+    for start in range(0, len(alike), step):
+        yield alike[start : start + step]
 
 
 def _describe_alike(
@@ -101,7 +113,7 @@ def _describe_alike(
 ) -> None:
     """Some clusters of one size: their cosines as one array (clusters, size, size)."""
     size = members.shape[1]
-    unit = _normalised(vectors).reshape(len(numbers), size, -1)
+    unit = normalised_rows(vectors).reshape(len(numbers), size, -1)
     cosine = unit @ unit.transpose(0, 2, 1)
     diagonal = np.arange(size)
     cosine[:, diagonal, diagonal] = 0.0
@@ -133,7 +145,7 @@ def _describe_large(
     rank: NDArray[np.int64],
 ) -> None:
     size = len(vectors)
-    unit = _normalised(vectors)
+    unit = normalised_rows(vectors)
     total = unit.sum(axis=0)
     to_others = unit @ total - 1.0
     shapes.mean_cosine[number] = to_others.sum() / (size * (size - 1))
@@ -213,9 +225,3 @@ def _parts(near: Bools, root: int, unseen: Bools) -> Iterator[tuple[int, list[in
                 cut_off[parent].append(below[here])
     for vertex, parts in cut_off.items():
         yield vertex, [*parts, below[root] - 1 - sum(parts)]
-
-
-def _normalised(vectors: Floats) -> Doubles:
-    wide = vectors.astype(np.float64)
-    wide /= np.sqrt(row_dots(wide, wide))[:, None]
-    return wide

@@ -54,6 +54,15 @@ def test_a_cut_tree_is_average_linkage(people, each, seed, height):
     assert cut(tree, n, height) == expected
 
 
+def assert_node_knows_its_cosines(tree, step, vectors):
+    """Of the members of a node; gives all their cosines."""
+    first, second = np.triu_indices(len(vectors), 1)
+    cosines = exact_cosine(vectors[first], vectors[second])
+    assert tree.lowest[step] == pytest.approx(cosines.min(), abs=1e-9)
+    assert tree.mean[step] == pytest.approx(cosines.mean(), abs=1e-9)
+    return cosines
+
+
 @settings(deadline=None, max_examples=30)
 @given(st.integers(2, 12), st.integers(0, 2**32 - 1))
 def test_every_node_knows_its_weakest_link_and_mean(n, seed):
@@ -61,10 +70,7 @@ def test_every_node_knows_its_weakest_link_and_mean(n, seed):
     tree = merge_tree(vectors, np.ones(n, np.int64))
     for step, members in enumerate(leaves(tree, n)[n:]):
         some = np.array(sorted(members))
-        a, b = np.triu_indices(len(some), 1)
-        cosine = exact_cosine(vectors[some[a]], vectors[some[b]])
-        assert tree.lowest[step] == pytest.approx(cosine.min(), abs=1e-9)
-        assert tree.mean[step] == pytest.approx(cosine.mean(), abs=1e-9)
+        cosine = assert_node_knows_its_cosines(tree, step, vectors[some])
         weakest = tree.weakest[step]
         assert set(weakest.tolist()) <= members
         assert exact_cosine(vectors[weakest[:1]], vectors[weakest[1:]])[0] == pytest.approx(
@@ -139,10 +145,7 @@ def test_a_cut_tree_obeys_what_find_obeys(people, each, seed, height, single):
     assert leaves(tree, n)[-1] == set(range(n))
     for step, members in enumerate(leaves(tree, n)[n:]):
         some = np.array(sorted(members))
-        first, second = np.triu_indices(len(some), 1)
-        cosines = exact_cosine(vectors[some[first]], vectors[some[second]])
-        assert tree.lowest[step] == pytest.approx(cosines.min(), abs=1e-9)
-        assert tree.mean[step] == pytest.approx(cosines.mean(), abs=1e-9)
+        assert_node_knows_its_cosines(tree, step, vectors[some])
 
 
 def test_two_faces_of_one_image_need_a_third_to_meet():
