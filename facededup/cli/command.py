@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import select
 import sys
 import traceback
 from contextlib import AbstractContextManager, nullcontext
-from typing import Any
+from typing import Any, TextIO
 
 import typer
 from typer.core import TyperCommand, TyperGroup
@@ -24,18 +25,36 @@ class _EndsWithASentence:
                 outcome = super().invoke(ctx)  # type: ignore[misc]  # of the class this one is put before
             # A reader of the pipe that has gone shows here, where typer still ends quietly.
             sys.stdout.flush()
-        except (typer.Exit, typer.Abort, BrokenPipeError):
+        except (typer.Exit, typer.Abort):
             raise
         except KeyboardInterrupt as exc:
             raise _ended("interrupted; the work so far is kept", InterruptedRunError.exit_code, ctx) from exc
         except FacededupError as exc:
             raise _ended(str(exc), exc.exit_code, ctx) from exc
         except Exception as exc:
+            if isinstance(exc, BrokenPipeError) and _reader_has_gone(sys.stdout):
+                raise
             sentence = f"{type(exc).__name__}: {exc}"
             if not ctx.params.get("verbose"):
                 sentence += " (run again with --verbose for the traceback)"
             raise _ended(sentence, FacededupError.exit_code, ctx) from exc
         return outcome
+
+
+def _reader_has_gone(stream: TextIO) -> bool:
+    """Whether what is written to a stream reaches nobody any more, as after `| head`.
+
+    A pipe to a process of our own that died raises the same error, and that must not end a job in silence.
+    """
+    try:
+        ends = select.poll()
+    except AttributeError:  # Windows has none
+        return True
+    try:
+        ends.register(stream, 0)
+    except (OSError, ValueError):
+        return False
+    return bool(ends.poll(0))
 
 
 def _logged(ctx: Any) -> AbstractContextManager[None]:

@@ -220,6 +220,22 @@ def test_a_reader_that_leaves_is_no_drama(tmp_path):
     assert result.stderr == b""
 
 
+def test_a_broken_pipe_that_is_not_the_terminals_is_an_error_with_a_sentence():
+    def body() -> None:
+        read, write = os.pipe()
+        os.close(read)
+        try:
+            os.write(write, b"work for a process that has died")
+        finally:
+            os.close(write)
+
+    commands = typer.Typer(rich_markup_mode=None)
+    commands.command(cls=Command)(body)
+    result = CliRunner().invoke(commands, [])
+    assert result.exit_code == 1
+    assert "error: BrokenPipeError" in result.stderr
+
+
 def test_nothing_heavy_is_imported_to_show_help():
     program = (
         "import sys; import facededup.cli.app;"
