@@ -50,6 +50,11 @@ for engine in pytorch tensorflow onnx; do
     check "index-$engine" "$python" "$home/benchmarks/cpu_vs_gpu.py" "$faces" --engine "$engine" \
         --counts 10000 100000 --out "$out/index-$engine"
 done
+for detector in mtcnn fastmtcnn; do
+    # Fails where its package is not installed; both carry their weights.
+    check "index-$detector" "$python" "$home/benchmarks/cpu_vs_gpu.py" "$faces" --detector "$detector" \
+        --images 500 --counts 10000 --dimensions 128 --out "$out/index-$detector"
+done
 
 echo "results: $out"
 exit $failed

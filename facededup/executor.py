@@ -14,12 +14,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from facededup.metrics import Metrics, note_children
-from facededup.models.contract import CPU_DEVICE, GPU_DEVICE
+from facededup.models.contract import CPU_DEVICE
 from facededup.models.encoder import Encoder
-from facededup.recipe import analysis_settings, choose_detector_gpu, open_encoder
+from facededup.recipe import analysis_settings, open_encoder
 from facededup.settings import Settings
 from facededup.store.base import Fingerprint
 from facededup.types import Floats
+from facededup.workers.detection import DetectionProcess
 from facededup.workers.pool import Failure, Pool
 from facededup.workers.steps import Analyser, Analysis, ImageTask
 
@@ -27,6 +28,9 @@ Result = tuple[ImageTask, Analysis | Failure]
 
 _WAITING_BATCHES = 2
 """Batches that may wait for an encoder thread before the workers are held back; bounds the memory."""
+
+_WORKERS_A_CORE = 2
+"""Where faces are found elsewhere: while half of the workers wait for that, the others use the cores."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -91,25 +95,33 @@ class LocalExecutor:
     Args:
         work: The run's.
         encoder: Where it was opened before; otherwise it is opened beside the workers' start.
+        detection: What finds faces on a GPU; None for the workers. Closed with this.
     """
 
-    def __init__(self, work: Work, encoder: Encoder | None = None) -> None:
+    def __init__(
+        self, work: Work, encoder: Encoder | None = None, detection: DetectionProcess | None = None
+    ) -> None:
         self._work = work
         self._given = encoder
+        self._detection = detection
         self._stack = contextlib.ExitStack()
 
     def __enter__(self) -> Self:
-        work, settings = self._work, self._work.settings
-        processes = min(settings.processes or os.cpu_count() or 1, work.images)
+        work, settings, detection = self._work, self._work.settings, self._detection
+        processes, detect = os.cpu_count() or 1, CPU_DEVICE
+        analysis = analysis_settings(work.fingerprint, settings, known=work.known)
         memory = settings.worker_memory and settings.worker_memory * 1_000_000
-        gpu = choose_detector_gpu(work.fingerprint, settings)
-        analysis = replace(analysis_settings(work.fingerprint, settings, known=work.known), gpu=gpu)
         with contextlib.ExitStack() as stack:
+            if detection is not None:
+                stack.callback(detection.close)
+                analysis = replace(analysis, detection=detection.address)
+                processes, detect = processes * _WORKERS_A_CORE, detection.device
+            processes = min(settings.processes or processes, work.images)
             self._pool = stack.enter_context(
                 Pool(Analyser, analysis, processes, timeout=settings.image_timeout, memory=memory)
             )
             self._encoder = self._given or open_local_encoder(work.fingerprint, settings)
-            note_engine(work.metrics, self._encoder, CPU_DEVICE if gpu is None else GPU_DEVICE)
+            note_engine(work.metrics, self._encoder, detect)
             self._parallel = self._encoder.engine.lanes
             self._threads = stack.enter_context(ThreadPoolExecutor(self._parallel, "encoder"))
             self._stack = stack.pop_all()

@@ -26,7 +26,7 @@ from facededup.manifest import Manifest, read_manifest
 from facededup.metrics import Metrics
 from facededup.models.catalog import DEFAULT_MODEL
 from facededup.progress import Progress
-from facededup.recipe import check_analysis, choose_detector_gpu, choose_fingerprint
+from facededup.recipe import check_analysis, choose_fingerprint, open_detection
 from facededup.results import IndexResult
 from facededup.settings import Settings
 from facededup.store.base import Batch, Content, Fingerprint, ImageRecord, Store, Writer
@@ -85,13 +85,13 @@ def index_images(
     fresh = existing is None or settings.reset
     is_default = (fingerprint.model, settings.engine) == (DEFAULT_MODEL, "auto")
     if open_executor is None:
-        choose_detector_gpu(fingerprint, settings)
+        detection = open_detection(fingerprint, settings)
         if fresh:
             check_analysis(fingerprint)
         demanding = settings.gpu or settings.devices or settings.precision == "float16"
         early = demanding or (fresh and not is_default)
         encoder = open_local_encoder(fingerprint, settings) if early else None
-        open_executor = partial(LocalExecutor, encoder=encoder)
+        open_executor = partial(LocalExecutor, encoder=encoder, detection=detection)
     with (
         gpus_watched(settings, metrics),
         store.writer(fingerprint, reset=settings.reset) as writer,
@@ -169,9 +169,10 @@ class _Run:
         if not tasks:
             return
         progress.start("index", len(tasks))
+        failures: list[JobError] = []
         with StopRequest() as stop, open_executor(self._work(len(tasks))) as executor:
             try:
-                for task, result in _until_stopped(self._analyses(executor, tasks), stop):
+                for task, result in _until_stopped(self._analyses(executor, tasks), stop, failures):
                     self._take(task, result)
                     gathered = self._gathering
                     enough = max(COMMIT_IMAGES, 2 * executor.batch_faces)
@@ -184,6 +185,8 @@ class _Run:
             self._submit(executor)
             self._collect(executor, 0)
             self._commit(executor)
+        if failures:
+            raise failures[0]
         progress.finish()
 
     def _work(self, images: int) -> Work:
@@ -376,11 +379,20 @@ class _Run:
         self._committed_at = time.monotonic()
 
 
-def _until_stopped(results: Iterator[Result], stop: StopRequest) -> Iterator[Result]:
-    """Yields results; Ctrl-C is let through only while waiting for the next one."""
+def _until_stopped(
+    results: Iterator[Result], stop: StopRequest, failures: list[JobError]
+) -> Iterator[Result]:
+    """Yields results; Ctrl-C is let through only while waiting for the next one.
+
+    A JobError ends them, too, and is kept for later: what was analysed before belongs into the store.
+    """
     while True:
-        with stop.interruptible():
-            item = next(results, None)
+        try:
+            with stop.interruptible():
+                item = next(results, None)
+        except JobError as exc:
+            failures.append(exc)
+            return
         if item is None:
             return
         yield item

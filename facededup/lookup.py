@@ -8,7 +8,6 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from dataclasses import replace
-from functools import partial
 from itertools import islice
 
 import numpy as np
@@ -22,12 +21,12 @@ from facededup.executor import note_engine
 from facededup.manifest import decode_tags
 from facededup.matching.flat import exact_cosine, nearest
 from facededup.metrics import Metrics
-from facededup.models.contract import CPU_DEVICE, GPU_DEVICE
+from facededup.models.contract import CPU_DEVICE
 from facededup.models.scores import cosine_cut, similarity
 from facededup.recipe import (
     analysis_settings,
-    choose_detector_gpu,
     choose_fingerprint,
+    open_detection,
     open_encoder,
     runs_on_gpus,
 )
@@ -36,8 +35,8 @@ from facededup.settings import Settings
 from facededup.store.base import Fingerprint, Neighbours, Snapshot
 from facededup.store.opener import open_store
 from facededup.types import Box, FaceRef, Floats, Match, Outcome
-from facededup.workers.pool import Failure, Pool
-from facededup.workers.steps import Analyser, Analysis, AnalysisSettings, ImageTask
+from facededup.workers.detection import DetectionProcess
+from facededup.workers.steps import Analyser, Analysis, ImageTask
 
 BLOCK = 65_536
 """Embeddings read at a time."""
@@ -151,14 +150,17 @@ class _Embedder:
     """From the path of an image to its faces and their embeddings, in this process."""
 
     def __init__(self, fingerprint: Fingerprint, settings: Settings, metrics: Metrics) -> None:
-        gpu = choose_detector_gpu(fingerprint, settings)
+        self._detection = open_detection(fingerprint, settings)
+        if self._detection is None and runs_on_gpus(fingerprint.detector) and count_gpus():
+            # It would take the GPU that this process has for the network.
+            self._detection = DetectionProcess(fingerprint.detector, None)
         self._encoder = open_encoder(fingerprint, settings, threads=os.cpu_count() or 1, few=True)
-        analysis = replace(analysis_settings(fingerprint, settings, faces="all"), gpu=gpu)
-        # This process has its GPU for the network; a detector that would take one, too, gets its own.
-        apart = runs_on_gpus(fingerprint.detector) and count_gpus()
-        self._analyse = partial(analyse_apart, analysis) if apart else Analyser(analysis)
+        analysis = analysis_settings(fingerprint, settings, faces="all")
+        if self._detection is not None:
+            analysis = replace(analysis, detection=self._detection.address)
+        self._analyse = Analyser(analysis)
         self._metrics = metrics
-        note_engine(metrics, self._encoder, CPU_DEVICE if gpu is None else GPU_DEVICE)
+        note_engine(metrics, self._encoder, self._detection.device if self._detection else CPU_DEVICE)
         metrics.mark_started()
 
     def __call__(self, image: str) -> tuple[Analysis, Floats]:
@@ -173,19 +175,6 @@ class _Embedder:
             embeddings = self._encoder.encode(analysis.chips)
         self._metrics.faces += len(embeddings)
         return analysis, embeddings
-
-
-def analyse_apart(settings: AnalysisSettings, task: ImageTask) -> Analysis:
-    """One image as `Analyser` sees it, in a process of its own.
-
-    Raises:
-        JobError: The process failed.
-    """
-    with Pool(Analyser, settings, 1) as pool:
-        _, analysis = next(pool.run([task]))
-    if isinstance(analysis, Failure):
-        raise JobError(f"{task.path!r} could not be analysed: {analysis.reason}")
-    return analysis
 
 
 def _check_there(image: str) -> None:

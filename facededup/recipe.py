@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from facededup.devices import choose_gpus, list_gpus
 from facededup.errors import NoGpuError, SettingMismatchError, UsageError
 from facededup.faces.align import build_aligner, choose_alignment
-from facededup.faces.deepface_detectors import GPU_LIBRARIES, check_detector
+from facededup.faces.deepface_client import GPU_LIBRARIES, check_detector
 from facededup.models.batching import BatchSizes, batch_key, find_batch_size
 from facededup.models.catalog import (
     DEFAULT_DETECTOR,
@@ -28,6 +28,7 @@ from facededup.models.encoder import Encoder
 from facededup.models.engine import open_engine
 from facededup.settings import Settings
 from facededup.store.base import Fingerprint
+from facededup.workers.detection import DetectionProcess
 from facededup.workers.embedders import EmbedderProcesses
 from facededup.workers.steps import AnalysisSettings
 
@@ -123,14 +124,17 @@ def runs_on_gpus(detector: str) -> bool:
     return not GPU_LIBRARIES.keys().isdisjoint(describe_detector(detector).modules)
 
 
-def choose_detector_gpu(fingerprint: Fingerprint, settings: Settings) -> int | None:
-    """Number of the GPU on which faces are to be found, None for the CPU.
+def open_detection(fingerprint: Fingerprint, settings: Settings) -> DetectionProcess | None:
+    """The detector on a GPU, where that is wanted; None where the workers find faces.
 
-    It is the last of those the run may use, as the first is where embedding begins.
+    Its GPU is the last of those the run may use, as the first is where embedding begins.
 
     Raises:
         UsageError: The detector runs on CPUs only.
-        NoGpuError: There is no GPU.
+        NoGpuError: There is no GPU, or the detector's library sees none.
+        PackageMissingError: See `check_analysis`.
+        WeightsMissingError: Likewise.
+        JobError: DeepFace could not open the detector.
     """
     if not settings.detect_gpu:
         return None
@@ -139,7 +143,7 @@ def choose_detector_gpu(fingerprint: Fingerprint, settings: Settings) -> int | N
     gpus = choose_gpus(settings.gpu, settings.devices)
     if not gpus:
         raise NoGpuError("faces were to be found on a GPU, and there is none: leave out --detect-gpu")
-    return gpus[-1]
+    return DetectionProcess(fingerprint.detector, gpus[-1])
 
 
 def open_encoder(fingerprint: Fingerprint, settings: Settings, *, threads: int, few: bool = False) -> Encoder:

@@ -1,26 +1,24 @@
 """What the pipelines do with demands for GPUs, and with a GPU that fails; no GPU is needed."""
 
 import os
-from dataclasses import replace
+import signal
 from functools import partial
 
-import numpy as np
 import pytest
 
 import facededup
 from facededup.devices import count_gpus
-from facededup.errors import JobError, NoGpuError, PackageMissingError, UsageError
+from facededup.errors import JobError, NoGpuError, UsageError
 from facededup.executor import LocalExecutor
-from facededup.faces.deepface_detectors import _choose_gpu
+from facededup.faces.deepface_client import _choose_gpu
 from facededup.indexing import index_images
-from facededup.lookup import analyse_apart
 from facededup.metrics import Metrics
 from facededup.models.catalog import describe_detector, describe_model
 from facededup.models.encoder import Encoder
 from facededup.models.engine import open_engine
 from facededup.progress import SilentProgress
 from facededup.settings import Settings
-from facededup.workers.steps import Analyser, AnalysisSettings, ImageTask
+from facededup.workers.detection import DetectionProcess
 
 no_gpu = pytest.mark.skipif(count_gpus() > 0, reason="this machine has a GPU")
 
@@ -65,16 +63,6 @@ def test_a_lookup_does_not_pass_over_a_demand(all_pictures, tmp_path, demand):
         facededup.search(picture, store=store, **demand)
     with pytest.raises(NoGpuError):
         facededup.compare(picture, picture, store=store, **demand)
-
-
-def test_an_image_is_seen_alike_in_a_process_of_its_own(all_pictures, tmp_path):
-    task = ImageTask(str(min(all_pictures.rglob("*.jpg"))), str(all_pictures))
-    options = AnalysisSettings(detector="dlib", align="chip", faces="all", max_pixels=10**8)
-    here, apart = Analyser(options)(task), analyse_apart(options, task)
-    assert here.faces == apart.faces != ()
-    np.testing.assert_array_equal(here.chips, apart.chips)
-    with pytest.raises(PackageMissingError):
-        analyse_apart(replace(options, detector="mediapipe", align="deepface"), task)
 
 
 @pytest.mark.parametrize(
@@ -138,3 +126,37 @@ def test_a_gpu_that_fails_keeps_the_work_before(all_pictures, store):
     assert kept >= 1
     done = facededup.index([str(all_pictures)], store=store, processes=1)
     assert facededup.store_status(store=store).embeddings == kept + done.embedded > kept
+
+
+class Killing(SilentProgress):
+    """Kills a detection process when some images are done."""
+
+    def __init__(self, process, images):
+        self._pid, self._images = process._stop.peek()[2][0].pid, images
+
+    def start(self, step, total):
+        self._left = self._images if step == "index" else total
+
+    def advance(self, amount=1):
+        if self._left is not None:
+            self._left -= amount
+            if self._left == 0:
+                os.kill(self._pid, signal.SIGKILL)
+
+
+def test_a_detection_process_that_dies_keeps_the_work_before(all_pictures, store):
+    """On the CPU: to the rest of the run it is the same where it has a GPU."""
+    some = sorted(map(str, all_pictures.rglob("*.jpg")))[:8]
+    settings = Settings(store=store, align="deepface", processes=2)
+
+    def index(process, progress):
+        executor = partial(LocalExecutor, detection=process)
+        return index_images(some, settings, Metrics("index"), progress, open_executor=executor)
+
+    process = DetectionProcess("dlib", None)
+    with pytest.raises(JobError, match="finds faces on the CPU died; what is stored is kept"):
+        index(process, Killing(process, 3))
+    kept = facededup.store_status(store=store).images.total
+    done = index(DetectionProcess("dlib", None), SilentProgress())
+    assert 3 <= kept == done.unchanged < done.found == 8
+    assert done.metrics.devices["detect"] == "CPU"

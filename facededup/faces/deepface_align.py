@@ -52,7 +52,7 @@ class DeepFaceAligner:
         from deepface.models.Detector import FacialAreaRegion
         from deepface.modules.detection import extract_face
 
-        padded, left, top = pad_as_deepface(image)
+        padded, (left, top) = pad_as_deepface(image)
         crops = []
         for face in faces:
             box = face.box

@@ -20,7 +20,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from facededup.faces.deepface_detectors import DeepFaceDetector
+from facededup.faces.deepface_client import DeepFaceClient, Finder
+from facededup.faces.deepface_detectors import DeepFaceDetector, WholeImage
 from facededup.faces.hog import load_hog
 from facededup.faces.landmarks import LandmarkFinder
 from facededup.faces.view import View
@@ -138,24 +139,25 @@ class DlibDetector:
         )
 
 
-def build_detector(name: str, align: str = "chip", *, gpu: int | None = None) -> Detector:
+def build_detector(name: str, align: str = "chip", *, finder: Finder | None = None) -> Detector:
     """The detector of that name.
 
     Args:
         name: From the catalogue.
         align: How its faces will be cut out. For `deepface` every detector, dlib's too, looks at the image
             just as DeepFace lets it.
-        gpu: Number of the GPU it runs on, one of DeepFace's; None for the CPU.
+        finder: Where DeepFace's detector of that name runs already; None to open it here, on the CPU.
 
     Raises:
         UsageError: There is none.
-        NoGpuError: Its library sees no GPU.
         PackageMissingError: A package it needs is not installed.
         WeightsMissingError: Its model is not on this machine.
     """
     if name == "dlib" and align != "deepface":
         return DlibDetector()
-    return DeepFaceDetector(name, exact=align == "deepface", gpu=gpu)
+    if name == "skip":
+        return WholeImage()
+    return DeepFaceDetector(finder or DeepFaceClient(name), exact=align == "deepface")
 
 
 def _best_score(faces: list[Face]) -> float:

@@ -92,6 +92,7 @@ class Pool(Generic[T, R]):
     """Worker processes that start at once and run one function over many tasks.
 
     A worker that dies is replaced and its task tried once more, elsewhere; so is a task that takes too long.
+    A task whose function raises a `JobError` ends the run with it: what surrounds the tasks is broken.
     Workers ignore Ctrl-C, which is the parent's to handle, and end with the pool or the parent. A context
     manager.
 
@@ -141,8 +142,8 @@ class Pool(Generic[T, R]):
         the iterator before its end closes the pool.
 
         Raises:
-            JobError: The workers cannot start; where the factory raised one of facededup's own errors, that
-                error is raised instead.
+            JobError: The workers cannot start, or a task raised it; where the factory raised one of
+                facededup's own errors, that error is raised instead.
         """
         if self._running or self._closing:
             raise RuntimeError("the pool is already running tasks, or closed")
@@ -428,6 +429,8 @@ def _serve(pipe: connection.Connection) -> None:
         try:
             result: Any = handler(task)
             message = _packed("done", result)
+        except JobError as exc:
+            message = _packed("broken", exc)
         except Exception as exc:  # the handler is the caller's code
             message = _packed("done", Failure(_last_line(exc), traceback.format_exc()))
         _answer(pipe, message)

@@ -21,6 +21,7 @@ from facededup.images.phash import perceptual_hash
 from facededup.images.read import ReadError, read_file
 from facededup.models.catalog import DEFAULT_MODEL, describe_detector
 from facededup.types import Face, FileStat, Outcome, Pixels
+from facededup.workers.detection import DetectionAddress, RemoteFinder
 
 # A file longer than this many bytes for each pixel allowed is no image of that size in any format.
 _BYTES_A_PIXEL = 16
@@ -43,7 +44,7 @@ class AnalysisSettings:
         faces: Which faces are kept: `all`, `largest`, `center` or `single`.
         max_pixels: An image with more is refused.
         known: uint64, sorted: `digest_prefix` of the contents that need no new analysis.
-        gpu: Number of the GPU on which faces are found; None for the CPU.
+        detection: The process that finds faces; None for the worker itself.
     """
 
     detector: str
@@ -52,7 +53,7 @@ class AnalysisSettings:
     max_pixels: int
     model: str = DEFAULT_MODEL
     known: NDArray[np.uint64] = field(default_factory=lambda: np.empty(0, np.uint64))
-    gpu: int | None = None
+    detection: DetectionAddress | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,14 +117,15 @@ class Analyser:
     Raises:
         UsageError: There is no such detector, alignment or model, or they do not go together.
         PackageMissingError: A package the detector needs is not installed.
-        NoGpuError: The detector's library sees no GPU, and was to use one.
         WeightsMissingError: The detector's model is not on this machine.
+        JobError: The process that was to find faces is gone.
     """
 
     def __init__(self, settings: AnalysisSettings) -> None:
         self._settings = settings
         self._align = build_aligner(settings.align, settings.detector, settings.model)
-        self._detector = build_detector(settings.detector, settings.align, gpu=settings.gpu)
+        finder = None if settings.detection is None else RemoteFinder(settings.detection)
+        self._detector = build_detector(settings.detector, settings.align, finder=finder)
         # What DeepFace would see is wanted to the pixel.
         self._long_side = None if settings.align == "deepface" else _ENOUGH_SIDE
         self._landmarks = describe_detector(settings.detector).landmarks

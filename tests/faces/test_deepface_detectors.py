@@ -15,6 +15,7 @@ import pytest
 from skimage import data
 
 from facededup.errors import JobError, PackageMissingError, WeightsMissingError
+from facededup.faces.deepface_client import DeepFaceClient
 from facededup.faces.deepface_detectors import DeepFaceDetector
 from facededup.faces.detect import DlibDetector, build_detector
 from facededup.models.catalog import DETECTORS
@@ -53,7 +54,7 @@ def test_dlib_is_found_where_deepface_finds_it(exact, astronaut, dlib_weights):
 
 def test_dlib_agrees_with_our_own_detector(astronaut):
     (ours,) = DlibDetector().detect(astronaut[:300])
-    (theirs,) = DeepFaceDetector("dlib").detect(astronaut[:300])
+    (theirs,) = DeepFaceDetector(DeepFaceClient("dlib")).detect(astronaut[:300])
     assert np.linalg.norm(centre(ours.box) - centre(theirs.box)) < 15
     eyes = np.array(ours.landmarks[2:4]).mean(axis=0), np.array(ours.landmarks[:2]).mean(axis=0)
     assert np.abs(np.array(theirs.landmarks) - eyes).max() < 5
@@ -61,7 +62,7 @@ def test_dlib_agrees_with_our_own_detector(astronaut):
 
 @pytest.mark.parametrize("exactly", [False, True])
 def test_a_turned_face_is_found_and_mapped_back(astronaut, exactly):
-    detector = DeepFaceDetector("dlib", exact=exactly)
+    detector = DeepFaceDetector(DeepFaceClient("dlib"), exact=exactly)
     part = astronaut[:300, 60:420]  # 360 wide
     (upright,) = detector.detect(part)
     (turned,) = detector.detect(np.ascontiguousarray(np.rot90(part)))
@@ -70,7 +71,7 @@ def test_a_turned_face_is_found_and_mapped_back(astronaut, exactly):
 
 
 def test_a_large_image_is_looked_at_in_a_copy(astronaut):
-    detector = DeepFaceDetector("dlib")
+    detector = DeepFaceDetector(DeepFaceClient("dlib"))
     large = np.repeat(np.repeat(astronaut[:300], 4, axis=0), 4, axis=1)
     (small,), (face,) = detector.detect(astronaut[:300]), detector.detect(large)
     assert np.linalg.norm(centre(face.box) / 4 - centre(small.box)) < 15
@@ -93,18 +94,18 @@ def test_opencvs_own_code_with_another_cascade(astronaut, weights_folder):
     with pytest.raises(
         WeightsMissingError, match=r"detector opencv needs the file haarcascade_.*download https"
     ):
-        DeepFaceDetector("opencv")
+        DeepFaceClient("opencv")
     cascade = Path(data.lbp_frontal_face_cascade_filename()).read_text()
     files = [weights_folder / f"haarcascade_{name}.xml" for name in ("frontalface_default", "eye")]
     for file in files:
         # A slip of the pen in it keeps OpenCV from reading it.
         file.write_text(cascade.replace("featuhreParams", "featureParams"))
-    (face,) = DeepFaceDetector("opencv").detect(astronaut)
+    (face,) = DeepFaceDetector(DeepFaceClient("opencv")).detect(astronaut)
     assert np.linalg.norm(centre(face.box) - (222, 115)) < 20
     assert face.landmarks == ()  # a cascade of faces sees no eyes
     files[1].write_text(cascade.replace("featureParams", "featuhreParams"))
     with pytest.raises(JobError, match=r"could not open the detector opencv: .*damaged"):
-        DeepFaceDetector("opencv")
+        DeepFaceClient("opencv")
 
 
 # Landmarks of the made-up network, in boxes of 512 pixels around (528, 528) of an image of 1024.
@@ -140,8 +141,8 @@ def test_retinaface_gives_five_landmarks_in_the_standard_order(weights_folder):
     write_retinaface(weights_folder / "retinaface.onnx")
     code = (
         "import numpy as np\n"
-        "from facededup.faces.deepface_detectors import DeepFaceDetector\n"
-        "(face,) = DeepFaceDetector('retinaface').detect(np.full((256, 256, 3), 99, np.uint8))\n"
+        "from facededup.faces.detect import build_detector\n"
+        "(face,) = build_detector('retinaface').detect(np.full((256, 256, 3), 99, np.uint8))\n"
         "print([*map(float, np.ravel(face.landmarks))], face.box, face.confidence)\n"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
@@ -157,16 +158,16 @@ def test_what_is_missing_is_said_and_nothing_is_downloaded(detector, weights_fol
     """Whatever is installed here: each detector opens, or says in one sentence what to do."""
     monkeypatch.setattr("socket.socket.connect", lambda *_: pytest.fail("it went to the network"))
     if detector.name in ("dlib", "skip"):
-        DeepFaceDetector(detector.name)
+        build_detector(detector.name, "deepface")
         return
     missing = [module for module in detector.modules if importlib.util.find_spec(module) is None]
     if missing:
         with pytest.raises(PackageMissingError, match=f"needs the package {missing[0]}.*pip install"):
-            DeepFaceDetector(detector.name)
+            build_detector(detector.name)
     elif detector.weights_files:
         name = next(iter(detector.weights_files))
         with pytest.raises(WeightsMissingError, match=f"needs the file {name}.*https://") as caught:
-            DeepFaceDetector(detector.name)
+            build_detector(detector.name)
         assert str(weights_folder) in str(caught.value)
     else:
         pytest.skip(f"{detector.name} is installed, with its weights")
@@ -190,12 +191,12 @@ def test_what_is_looked_for_is_what_deepface_reads():
 def test_damaged_weights_are_one_sentence(weights_folder):
     (weights_folder / "face_detection_yunet_2023mar.onnx").write_bytes(b"not a graph")
     with pytest.raises(JobError, match="DeepFace could not open the detector yunet: "):
-        DeepFaceDetector("yunet")
+        DeepFaceClient("yunet")
 
 
 def test_the_environment_is_left_as_it_was(monkeypatch):
     monkeypatch.setenv("DEEPFACE_BACKEND_ENGINE", "tensorflow")
     monkeypatch.delenv("TF_USE_LEGACY_KERAS", raising=False)
     before = dict(os.environ)
-    DeepFaceDetector("dlib")
+    DeepFaceClient("dlib")
     assert dict(os.environ) == before

@@ -93,6 +93,12 @@ def touch(path):
     open(path, "w").close()
 
 
+def unplugged(number):
+    if number == 3:
+        raise JobError("the device of all workers is gone")
+    return number
+
+
 def broken_factory(_):
     raise OSError("no such model")
 
@@ -324,6 +330,13 @@ def test_a_factory_that_raises_ends_the_job_with_its_reason(capfd):
 def test_an_error_of_our_own_in_the_factory_keeps_its_kind(capfd):
     with Pool(refusing_factory, None, 2) as pool, pytest.raises(UsageError, match="no detector 'nosuch'"):
         list(pool.run([1]))
+
+
+def test_a_task_whose_surroundings_are_broken_ends_the_run():
+    with pool_of(unplugged, 1) as pool, pytest.raises(JobError, match="device of all workers is gone"):
+        for task, result in pool.run(range(9)):
+            assert task == result < 3
+    assert pool.pids == []
 
 
 def test_workers_that_die_while_starting_end_the_job():

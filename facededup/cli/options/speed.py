@@ -96,7 +96,7 @@ class WorkerOptions:
             "--processes",
             "-p",
             metavar="N",
-            help="Processes that read images and find faces. Default: one a core.",
+            help="Processes that read images and find faces. Default: one a core, two with --detect-gpu.",
             rich_help_panel=_HEADING,
         ),
     ] = None
