@@ -6,7 +6,7 @@ import numpy as np
 
 from facededup.results import ImageCounts, StoreStatus
 from facededup.settings import Settings
-from facededup.store.base import ImageTable, Snapshot
+from facededup.store.base import Findings, ImageTable, Snapshot
 from facededup.store.opener import open_store
 from facededup.types import Outcome
 
@@ -30,6 +30,15 @@ def count_faces(snapshot: Snapshot) -> int:
     return int(faces[images.first].sum())
 
 
+def count_unsearched(snapshot: Snapshot, findings: Findings) -> int:
+    """Embeddings that came after these findings: no pair of theirs was looked for.
+
+    Findings of the first version do not say which those are: 0.
+    """
+    known = findings.meta.get("next_face_id")
+    return 0 if known is None else int((snapshot.faces.id >= known).sum())
+
+
 def describe_store(settings: Settings) -> StoreStatus:
     """Counts of a store, what made it, its size and its last runs.
 
@@ -50,6 +59,11 @@ def describe_store(settings: Settings) -> StoreStatus:
             last_run=snapshot.info.get("last_run"),
             findings=None
             if findings is None
-            else {**findings.meta, "pairs": findings.pair_count, "clusters": len(findings.clusters)},
+            else {
+                **findings.meta,
+                "pairs": findings.pair_count,
+                "clusters": len(findings.clusters),
+                "unsearched": count_unsearched(snapshot, findings),
+            },
             place=store.describe(),
         )

@@ -407,7 +407,8 @@ class StoreStatus:
         embeddings: Embeddings stored (a content's faces once, however many copies it has).
         disk_bytes: Size, sidecar files included.
         last_run: What the last `index` recorded, None before one finished.
-        findings: What the last `find` recorded (threshold, pairs, clusters, when), None if there are none.
+        findings: What the last `find` recorded (threshold, pairs, clusters, when), and how many embeddings
+            came after it (unsearched); None if there are none.
         place: What is to be known of the server behind the store; empty for a file.
     """
 

@@ -192,7 +192,7 @@ def test_the_commands(filled, tmp_path):
     assert [entry["verdict"] for entry in json.loads(standing.stdout)["decisions"]] == ["look-alike"]
     assert run("export", str(tmp_path / "d.csv"), "--store", filled).output.startswith("3 decisions written")
     taken = run("import", str(tmp_path / "d.csv"), "--store", filled)
-    assert taken.output == "0 decisions taken, 3 were there already\n"
+    assert taken.output == "0 decisions taken, 3 known already\n"
     wrong = run("add", "/made/up/0.jpg", "/made/up/1.jpg", "perhaps", "--store", filled)
     assert wrong.exit_code == 2
     assert wrong.stderr.count("\n") == 1

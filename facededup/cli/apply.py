@@ -57,6 +57,7 @@ def apply(
 
 def _apply(request: Request, action: str, *, to: str | None, every: bool, yes: bool, log: str | None) -> None:
     from facededup import api
+    from facededup.cli.tables import note_unsearched
 
     result = api.apply_findings(action, to=to, every=every, yes=yes, log=log, settings=request.settings)
     out = request.out
@@ -76,6 +77,7 @@ def _apply(request: Request, action: str, *, to: str | None, every: bool, yes: b
     if result.unconfirmed:
         why = "changed since the last find" if every else "not confirmed by decisions; --all takes them, too"
         out.print(f"{counted(result.unconfirmed, 'cluster')} left out: {why}", markup=False)
+    note_unsearched(request.notes, api.store_status(settings=request.settings))
     if result.log is not None:
         named = "the log" if action == "delete" else "the log for --undo"
         out.print(f"{result.done:,} done; {named} is {shown(result.log)}", markup=False, soft_wrap=True)

@@ -12,7 +12,7 @@ import typer
 
 from facededup.cli.command import Command
 from facededup.cli.options import JsonOptions, Request, StoreOptions, takes
-from facededup.cli.text import shown
+from facededup.cli.text import counted, shown
 
 decisions_commands = typer.Typer(
     help="List, add, write and take what was decided of pairs of faces.",
@@ -68,7 +68,7 @@ def list_(request: Request, *, standing: Standing = False) -> None:
         )
     held = Counter(entry.decision.verdict for entry in entries if entry.holds)
     counts = ", ".join(f"{count:,} {verdict}" for verdict, count in sorted(held.items())) or "none holds"
-    request.out.print(f"{len(entries):,} decisions: {counts}", markup=False)
+    request.out.print(f"{counted(len(entries), 'decision')}: {counts}", markup=False)
 
 
 @decisions_commands.command(
@@ -100,7 +100,7 @@ def import_(request: Request, file: Source, *, who: Who = "") -> None:
     from facededup import api
 
     result = api.import_decisions(file, who=who, settings=request.settings)
-    request.out.print(f"{result.taken:,} decisions taken, {result.known:,} were there already")
+    request.out.print(f"{counted(result.taken, 'decision')} taken, {result.known:,} known already")
 
 
 @decisions_commands.command(cls=Command, epilog="Example: facededup decisions export decisions.csv")
@@ -111,4 +111,5 @@ def export(request: Request, file: Target) -> None:
 
     count = api.export_decisions(file, settings=request.settings)
     if file != "-":
-        request.out.print(f"{count:,} decisions written to {shown(file)}", markup=False, soft_wrap=True)
+        said = f"{counted(count, 'decision')} written to {shown(file)}"
+        request.out.print(said, markup=False, soft_wrap=True)

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from facededup.cli.options import NewStoreOptions, Request, StoreOptions, takes
-from facededup.cli.text import shown
+from facededup.cli.text import counted, shown
 
 Target = Annotated[str, typer.Argument(metavar="FILE", help="Where the table goes.")]
 Source = Annotated[str, typer.Argument(metavar="FILE", help="A .npz or .parquet table of embeddings.")]
@@ -28,11 +28,17 @@ def export(request: Request, file: Target, *, what: What = "pairs", form: Form =
 
     Parquet needs the extra `parquet`. The columns are described in docs/exchange.md.
     """
+    from facededup import api
+    from facededup.cli.tables import note_unsearched
     from facededup.exchange import export_table
 
     chosen = form or os.path.splitext(file)[1].lstrip(".")
     rows = export_table(request.settings, file, what=what, form=chosen)
-    request.out.print(f"{rows:,} {what} written to {shown(file)}", markup=False, soft_wrap=True)
+    request.out.print(
+        f"{counted(rows, what.removesuffix('s'))} written to {shown(file)}", markup=False, soft_wrap=True
+    )
+    if what == "pairs":
+        note_unsearched(request.notes, api.store_status(settings=request.settings))
 
 
 @takes(StoreOptions, NewStoreOptions)
@@ -46,5 +52,7 @@ def import_(request: Request, file: Source) -> None:
 
     images, faces = import_faces(request.settings, file)
     request.out.print(
-        f"{faces:,} faces of {images:,} images taken from {shown(file)}", markup=False, soft_wrap=True
+        f"{counted(faces, 'face')} of {counted(images, 'image')} taken from {shown(file)}",
+        markup=False,
+        soft_wrap=True,
     )

@@ -39,6 +39,7 @@ def report(
     keyboard are downloaded and taken into the store with `facededup decisions import`.
     """
     from facededup import api
+    from facededup.cli.tables import note_unsearched
 
     check_writable(file)
     api.write_report(
@@ -50,3 +51,4 @@ def report(
         progress=request.progress,
     )
     request.out.print(f"report  {shown(file)}", markup=False, soft_wrap=True)
+    note_unsearched(request.notes, api.store_status(settings=request.settings))

@@ -28,6 +28,8 @@ def review(
     """
     import webbrowser
 
+    from facededup import api
+    from facededup.cli.tables import note_unsearched
     from facededup.report.page_data import PageOptions
     from facededup.report.review import Review
     from facededup.report.server import ReviewServer
@@ -36,6 +38,7 @@ def review(
     with ReviewServer(content, port) as server:
         request.out.print(f"review  {server.url}", markup=False, soft_wrap=True)
         request.out.print("Ctrl-C ends it; every decision is saved when it is made.")
+        note_unsearched(request.notes, api.store_status(settings=request.settings))
         if opened:
             webbrowser.open(server.url)
         server.serve_forever()

@@ -266,6 +266,13 @@ def print_status(out: Console, status: StoreStatus) -> None:
     out.print(summary)
 
 
+def note_unsearched(notes: Console, status: StoreStatus) -> None:
+    """Warns of findings that know nothing of the faces indexed since."""
+    if status.findings is not None and status.findings["unsearched"]:
+        late = counted(status.findings["unsearched"], "face")
+        _note(notes, f"this leaves out {late} indexed since the last `find`: run `facededup find` again")
+
+
 def print_diagnosis(out: Console, diagnosis: Diagnosis) -> None:
     """What was looked at, area by area; what is needed and does not work stands out."""
     styles = {"ok": "green", "absent": "dim", "failed": "red"}
@@ -449,4 +456,5 @@ def _last_findings(status: StoreStatus) -> str:
     if status.faces > status.embeddings:  # `find` lists those of the copies, too: another number
         pairs += " without those of copies"
     clusters = counted(findings["clusters"], "cluster")
-    return f"{findings['created']}: {pairs}, {clusters} at threshold {findings['threshold']:g}"
+    late = f", {counted(findings['unsearched'], 'face')} since not searched" if findings["unsearched"] else ""
+    return f"{findings['created']}: {pairs}, {clusters} at threshold {findings['threshold']:g}{late}"

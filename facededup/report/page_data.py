@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 import facededup
 from facededup.analytics import analyse, histogram
-from facededup.counting import count_faces, count_images
+from facededup.counting import count_faces, count_images, count_unsearched
 from facededup.decisions import decide
 from facededup.listing import Listing, PairColumns, stacked
 from facededup.matching.merge_tree import MergeTree
@@ -98,6 +98,7 @@ def page_data(
             "search": dict(meta["search"]),
             "images": counts_document(count_images(images)),
             "faces": count_faces(snapshot),
+            "unsearched": count_unsearched(snapshot, findings),
             "expected_false_pairs": meta.get("expected_false_pairs"),
             "suppressed_group": in_groups,
             "suppressed_different": different,

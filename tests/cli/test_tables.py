@@ -169,7 +169,7 @@ def test_status(status, stream):
 
 def test_pairs_in_the_store_are_not_mistaken_for_those_listed(status):
     stream = io.StringIO()
-    found = {"created": "2026-11-22", "pairs": 1, "clusters": 2, "threshold": 0.4}
+    found = {"created": "2026-11-22", "pairs": 1, "clusters": 2, "threshold": 0.4, "unsearched": 0}
     print_status(console(stream), replace(status, findings=found, faces=status.embeddings + 1))
     assert "1 pair without those of copies, 2 clusters at threshold 0.4" in stream.getvalue()
 

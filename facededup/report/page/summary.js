@@ -24,6 +24,7 @@ class SummaryView {
       figure(count(about.clusters_total), "clusters", `${about.clustering} linkage`.replace("components linkage", "connected components").replace("chinese-whispers linkage", "Chinese whispers")),
       expected === null ? null : figure(expected < 10 ? expected.toFixed(1) : count(Math.round(expected)), "false pairs to expect", "by the model's own curve"),
       figure(about.complete ? "exact" : `${(100 * search.recall).toFixed(2)}%`, about.complete ? "search" : "of pairs found", about.complete ? "every pair was compared" : "measured on a sample"),
+      about.unsearched ? figure(count(about.unsearched), "not searched yet", "indexed since: run facededup find") : null,
       figure(count(decidedCount()), "decisions that hold", live ? "saved in the store" : "download them to keep them"));
   }
 
