@@ -20,6 +20,7 @@ from PIL import Image
 
 from facededup.errors import FacededupError
 from facededup.images.decode import DecodeError, decode
+from facededup.images.read import ReadError
 
 SECONDS = 20
 """No input may take longer."""
@@ -131,12 +132,12 @@ def try_image(data: bytes) -> str:
 
     Raises:
         AssertionError: It took too long.
-        Exception: Anything but a DecodeError is a fault of the decoder.
+        Exception: Anything but a DecodeError or ReadError is a fault of the decoder.
     """
     with in_time():
         try:
             decoded = decode(data, max_pixels=MAX_PIXELS)
-        except DecodeError:
+        except (DecodeError, ReadError):
             return "refused"
     assert decoded.pixels.shape == (decoded.height, decoded.width, 3)
     return "read"

@@ -12,8 +12,9 @@ from dataclasses import dataclass
 from functools import cache
 
 import numpy as np
-from PIL import Image, ImageChops, ImageFile, UnidentifiedImageError, _imaging
+from PIL import Image, ImageChops, ImageFile, UnidentifiedImageError, _imaging, features
 
+from facededup.images.read import ReadError
 from facededup.types import Array, Pixels
 
 _ORIENTATION_TAG = 0x0112
@@ -38,6 +39,10 @@ _MAGIC = {
     b"II+\0": "TIFF",
     b"MM\0+": "TIFF",
 }
+_AVIF_BRANDS = frozenset({b"avif", b"avis"})
+_HEIF_BRANDS = frozenset({b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1"})
+_LONGEST_BRANDS = 256
+"""Bytes of the list of brands that are looked at; real ones have a few dozen."""
 # The largest value of 8, 10, 12, 14, 16 and 32 bits: deep grey images say nowhere how many are in use.
 _FULL_SCALES = (255, 1023, 4095, 16383, 65535, 2**32 - 1)
 _END_OF_JPEG = b"\xff\xd9"
@@ -72,7 +77,7 @@ class DecodedImage:
 
 
 def decode(data: bytes, *, max_pixels: int, long_side: int | None = None) -> DecodedImage:
-    """Decodes the first frame of a JPEG, PNG, WebP, BMP, TIFF, GIF or (with pillow-heif) HEIF file.
+    """Decodes the first frame of a JPEG, PNG, WebP, BMP, TIFF, GIF, AVIF or (with pillow-heif) HEIF file.
 
     The EXIF orientation is applied. Grey becomes RGB, deep grey is scaled by the range in use, CMYK is
     converted (Adobe's inverted kind and the plain one), transparent pixels are laid on white.
@@ -85,6 +90,7 @@ def decode(data: bytes, *, max_pixels: int, long_side: int | None = None) -> Dec
 
     Raises:
         DecodeError: Empty, no image, truncated, damaged, too many pixels.
+        ReadError: The decoder of its format is not installed.
         MemoryError: The pixels do not fit.
     """
     if not data:
@@ -122,16 +128,43 @@ def _recognise(data: bytes) -> str:
             return kind
     if data[:4] == b"RIFF" and data[8:12] == b"WEBP":
         return "WEBP"
-    if data[4:8] == b"ftyp" and _register_heif():
-        return "HEIF"
+    if data[4:8] == b"ftyp":
+        # AVIF first: its files name HEIF's general brands, too.
+        brands = _brands(data)
+        if not brands.isdisjoint(_AVIF_BRANDS):
+            return _avif()
+        if not brands.isdisjoint(_HEIF_BRANDS):
+            return _heif()
     raise DecodeError("not an image of a format that can be read")
+
+
+def _brands(data: bytes) -> set[bytes]:
+    """What an ISO media file says it holds: the main brand, and after a version those it goes with."""
+    end = min(int.from_bytes(data[:4]), _LONGEST_BRANDS)
+    return {data[8:12], *(data[place : place + 4] for place in range(16, end, 4))}
+
+
+def _avif() -> str:
+    if not features.check("avif"):
+        raise ReadError("AVIF needs Pillow 11.3 or later: run `pip install --upgrade pillow`")
+    return "AVIF"
+
+
+def _heif() -> str:
+    """Teaches Pillow HEIF, where that extra is installed."""
+    try:
+        import pillow_heif
+    except ImportError as exc:
+        raise ReadError("HEIF needs the extra heif: run `pip install pillow-heif`") from exc
+    pillow_heif.register_heif_opener()
+    return "HEIF"
 
 
 def _check_header(image: ImageFile.ImageFile, data: bytes, max_pixels: int) -> None:
     """Refuses what need not or must not be decoded."""
     pixels = image.width * image.height
     if pixels > max_pixels:
-        raise DecodeError(f"image has {pixels} pixels, more than the limit of {max_pixels}")
+        raise DecodeError(f"image has {pixels:,} pixels, more than the {max_pixels:,} of --max-pixels")
     # A JPEG whose tail was lost and filled with zeros decodes without complaint, grey from there on.
     if image.format == "JPEG" and data.find(_END_OF_JPEG, image.fp.tell() if image.fp else 0) < 0:
         raise DecodeError("truncated image")
@@ -141,16 +174,6 @@ def _reduced(size: tuple[int, int], long_side: int) -> tuple[int, int]:
     """The least size to ask for: Pillow never goes below either side of it."""
     scale = min(1.0, long_side / max(size))
     return math.ceil(size[0] * scale), math.ceil(size[1] * scale)
-
-
-def _register_heif() -> bool:
-    """Teaches Pillow HEIF, where that extra is installed."""
-    try:
-        import pillow_heif
-    except ImportError:
-        return False
-    pillow_heif.register_heif_opener()
-    return True
 
 
 @cache

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import importlib.util
 import os
 import stat
 from collections.abc import Iterator, Sequence
@@ -13,8 +12,10 @@ from facededup.errors import JobError, PathNotFoundError, UsageError
 from facededup.images.read import explain, file_stat
 from facededup.types import FileStat
 
-EXTENSIONS = frozenset({".jpg", ".jpeg", ".jpe", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif"})
-HEIF_EXTENSIONS = frozenset({".heic", ".heif"})
+EXTENSIONS = frozenset(
+    {".jpg", ".jpeg", ".jpe", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif", ".heic", ".heif", ".avif"}
+)
+"""What is taken for an image by its name, in lower case. Where HEIF cannot be decoded, each says so."""
 _NOT_THERE = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG})
 
 
@@ -48,7 +49,6 @@ class ImageWalk:
         self.links_skipped = 0
         self._roots = roots
         self._follow = follow_symlinks
-        self._extensions = image_extensions()
         self._folders_done: set[str] = set()
         self._files_done: set[str] = set()
 
@@ -78,7 +78,7 @@ class ImageWalk:
         )
 
     def _is_image(self, name: str) -> bool:
-        return os.path.splitext(name)[1].lower() in self._extensions
+        return os.path.splitext(name)[1].lower() in EXTENSIONS
 
     def _walk(self, root: str, identity: tuple[int, int]) -> Iterator[FoundFile]:
         """Walks one root with an explicit stack: the depth of folders is not bounded by Python's."""
@@ -147,11 +147,6 @@ class ImageWalk:
                 yield FoundFile(path, root, file_stat(status))
             else:
                 self.unreadable.append((path, "not a regular file"))
-
-
-def image_extensions() -> frozenset[str]:
-    """The extensions taken for images, in lower case with the dot; HEIF's only where it can be decoded."""
-    return EXTENSIONS | HEIF_EXTENSIONS if importlib.util.find_spec("pillow_heif") else EXTENSIONS
 
 
 def find_images(paths: Sequence[str], *, follow_symlinks: bool) -> ImageWalk:

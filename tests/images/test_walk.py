@@ -33,6 +33,9 @@ def test_images_are_found_in_any_letter_case_and_depth(tmp_path):
         touch(tmp_path, "deep", "er", "c.webp"),
         touch(tmp_path, ".hidden", ".d.png"),
         touch(tmp_path, "e.tiff"),
+        # Whether or not it can be decoded here: nothing is left out without a word.
+        touch(tmp_path, "IMG_0001.HEIC"),
+        touch(tmp_path, "f.avif"),
     }
     touch(tmp_path, "notes.txt")
     touch(tmp_path, "jpg")

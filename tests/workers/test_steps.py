@@ -100,7 +100,9 @@ def test_bad_content_is_remembered(analyse, astronaut, tmp_path):
         b"": "empty file",
         b"some text": "not an image of a format that can be read",
         jpeg(astronaut)[:9000]: "truncated image",
-        jpeg(np.zeros((1500, 1500, 3), np.uint8)): "image has 2250000 pixels, more than the limit of 2000000",
+        jpeg(
+            np.zeros((1500, 1500, 3), np.uint8)
+        ): "image has 2,250,000 pixels, more than the 2,000,000 of --max-pixels",
     }
     for content, reason in bad.items():
         path = tmp_path / "x.jpg"
