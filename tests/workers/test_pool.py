@@ -333,9 +333,11 @@ def test_an_error_of_our_own_in_the_factory_keeps_its_kind(capfd):
 
 
 def test_a_task_whose_surroundings_are_broken_ends_the_run():
-    with pool_of(unplugged, 1) as pool, pytest.raises(JobError, match="device of all workers is gone"):
-        for task, result in pool.run(range(9)):
-            assert task == result < 3
+    with pool_of(unplugged, 1) as pool:
+        results = pool.run(range(9))
+        assert [next(results) for _ in range(3)] == [(0, 0), (1, 1), (2, 2)]
+        with pytest.raises(JobError, match="device of all workers is gone"):
+            next(results)
     assert pool.pids == []
 
 
