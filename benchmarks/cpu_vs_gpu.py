@@ -4,10 +4,10 @@
 
 `index` runs as a command in either mode; its own metrics give images/s of each stage, and the two stores the
 cosines between the embeddings of one face (with a detector other than dlib's, which runs on the GPU, too, a
-rounding may move a box by a pixel: then only the speed is compared). The search runs in this process on made-up
-people (three pictures of each, see search.py) of 128 and 512 dimensions at the cut that leaves four neighbours a
-vector, by the CPU's exact search and by every library that sees a GPU. Where pair sets differ the script exits
-with 1.
+rounding may move a box by a pixel: then only the speed is compared). The search runs in this process on
+made-up people (three pictures of each, see search.py) of 128 and 512 dimensions at the cut that leaves four
+neighbours a vector, by the CPU's exact search and by every library that sees a GPU. Where pair sets differ
+the script exits with 1.
 
 Without a GPU the GPU's columns say so, and the rest is measured.
 """
