@@ -76,6 +76,14 @@ class Command(_EndsWithASentence, TyperCommand):
         """Writes the options under the headings they were declared with."""
         _write_options(self, ctx, formatter)
 
+    def collect_usage_pieces(self, ctx: Any) -> list[str]:
+        """What the usage line lists after the name; what may be left out is in brackets."""
+        arguments = [item for item in self.get_params(ctx) if _is_argument(item)]
+        pieces = [
+            _argument_name(item) if item.required else f"[{_argument_name(item)}]" for item in arguments
+        ]
+        return ["[OPTIONS]", *pieces]
+
 
 class Group(_EndsWithASentence, TyperGroup):
     """A command that does something by itself and has commands of its own."""
@@ -91,11 +99,22 @@ def _write_options(command: Any, ctx: Any, formatter: Any) -> None:
     for parameter in command.get_params(ctx):
         record = parameter.get_help_record(ctx)
         if record is not None:
+            if _is_argument(parameter):
+                record = (_argument_name(parameter), record[1])
             heading = getattr(parameter, "rich_help_panel", None) or "This command"
             groups.setdefault(heading, []).append(record)
     for heading, records in groups.items():
         with formatter.section(heading):
             formatter.write_dl(records)
+
+
+def _is_argument(parameter: Any) -> bool:
+    return bool(parameter.param_type_name == "argument")
+
+
+def _argument_name(argument: Any) -> str:
+    """Its name without what typer knows of its type: a reader of the help has no use for `<list[str]>`."""
+    return f"{argument.metavar}{'...' if argument.nargs != 1 else ''}"
 
 
 def _ended(sentence: str, code: int, ctx: Any) -> typer.Exit:

@@ -96,7 +96,10 @@ def add(request: Request, image_a: Image, image_b: Image, verdict: Verdict, *, w
 )
 @takes(StoreOptions)
 def import_(request: Request, file: Source, *, who: Who = "") -> None:
-    """Take decisions from a file, all or none; those already there are left out."""
+    """Take in decisions from a file, all or none.
+
+    Those already there are left out.
+    """
     from facededup import api
 
     result = api.import_decisions(file, who=who, settings=request.settings)

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 def demo(
     request: Request,
     folder: Annotated[
-        str, typer.Argument(metavar="[DIR]", help="Where to write the pictures and the store.")
+        str, typer.Argument(metavar="DIR", help="Where to write the pictures and the store.")
     ] = "demo",
 ) -> None:
     """Try it on a small set of pictures, offline.

@@ -43,7 +43,7 @@ _INTO_STORE = "store"
 def evaluate(
     request: Request,
     folder: Annotated[
-        str | None, typer.Argument(metavar="[DIR]", help="A folder with one sub-folder a person.")
+        str | None, typer.Argument(metavar="DIR", help="A folder with one sub-folder a person.")
     ] = None,
     *,
     pairs: Annotated[

@@ -24,7 +24,7 @@ Form = Annotated[
 
 @takes(StoreOptions)
 def export(request: Request, file: Target, *, what: What = "pairs", form: Form = None) -> None:
-    """Write the pairs or the embeddings as a table for other programs.
+    """Write pairs or embeddings as a table for other programs.
 
     Parquet needs the extra `parquet`. The columns are described in docs/exchange.md.
     """
@@ -43,7 +43,7 @@ def export(request: Request, file: Target, *, what: What = "pairs", form: Form =
 
 @takes(StoreOptions, NewStoreOptions)
 def import_(request: Request, file: Source) -> None:
-    """Take embeddings made elsewhere by the same model into the store.
+    """Take in embeddings made elsewhere by the same model.
 
     The file is a table as `export --what faces` writes it; `path` and `embedding` are enough for a store
     that is there already.

@@ -18,7 +18,10 @@ def review(
         typer.Option("--port", metavar="N", min=0, max=65535, help="On 127.0.0.1; 0 for any that is free."),
     ] = 8765,
     opened: Annotated[
-        bool, typer.Option("--open/--no-open", help="Open the page in the browser. Default: yes.")
+        bool,
+        typer.Option(
+            "--open/--no-open", help="Open the page in the browser. Default: yes.", show_default=False
+        ),
     ] = True,
 ) -> None:
     """Decide on the last findings in the browser.

@@ -48,6 +48,27 @@ def test_every_command_and_option_is_explained(name):
         assert parameter.help.rstrip("]").endswith((".", ")")), f"{name}: {parameter.help}"
 
 
+def test_arguments_are_named_as_a_reader_would():
+    for line, usage, explained in (
+        (["search"], "[OPTIONS] IMAGE", "  IMAGE "),
+        (["demo"], "[OPTIONS] [DIR]", "  DIR "),
+        (["run"], "[OPTIONS] [PATH...]", "  PATH... "),
+        (["decisions", "add"], "[OPTIONS] IMAGE IMAGE VERDICT", "  VERDICT "),
+        (["models"], "[OPTIONS] COMMAND [ARGS]...", "  fetch "),
+    ):
+        first, *others = CliRunner().invoke(app, [*line, "--help"]).output.splitlines()
+        assert first == f"Usage: root {' '.join(line)} {usage}"
+        assert any(other.startswith(explained) for other in others)
+        assert not any("<" in other for other in others)
+
+
+def test_no_line_of_the_list_of_commands_is_cut_off():
+    for line in ([], ["decisions"], ["models"], ["store"]):
+        listed = CliRunner().invoke(app, [*line, "--help"]).output.partition("Commands:")[2]
+        assert listed
+        assert "..." not in listed
+
+
 @pytest.mark.parametrize("name", COMMANDS)
 def test_help_shows_every_option_and_ends_with_an_example(name):
     result = CliRunner().invoke(app, [name, "--help"])
