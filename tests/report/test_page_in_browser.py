@@ -19,11 +19,12 @@ import facededup
 from facededup.cli.app import app
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
-from synthetic import add_images, people, unit
+from synthetic import FINGERPRINT, add_images, people, record, unit
 
 from facededup.models.scores import cosine_cut
-from facededup.store.base import ClusterTable, PairBlock
+from facededup.store.base import Batch, ClusterTable, PairBlock
 from facededup.store.opener import open_store
+from facededup.types import Outcome
 
 VIEWS = ("clusters", "pairs", "unencoded", "summary")
 HOSTILE = (
@@ -232,7 +233,7 @@ def test_search_filter_and_order(watch, loose):
     page = watch(loose)
     page.keyboard.press("/")
     page.keyboard.type("PEOPLE/3/")
-    page.wait_for_function("() => app.query !== ''")
+    page.wait_for_function("() => app.query === 'PEOPLE/3/'")
     kept, listed = page.evaluate("() => [views.clusters.list.items.length, views.clusters.listed]")
     assert 0 < kept < listed
     assert set(page.locator("#clusters .folder").all_inner_texts()) == {"3"}
@@ -409,6 +410,27 @@ def test_the_page_fits_a_phone(watch, loose):
             assert box["x"] + box["width"] <= 390
             assert page.locator(f"#{view} .scroller").bounding_box()["height"] > 250
             assert page.locator("#compare .verdicts").bounding_box()["y"] < 800
+
+
+def test_a_long_reason_stays_inside_its_card_on_a_phone(watch, tmp_path):
+    store = str(tmp_path / "faces.h5")
+    add_images(store, {"/people/0.jpg": (1, people(1, 1))})
+    reason = f"image has {10**30} pixels, more than the limit that somebody set for this and other runs"
+    bad = record(b"/people/a-rather-long-name.png", b"", Outcome.FILE_ERROR, reason)
+    with open_store(store).writer(FINGERPRINT) as writer:
+        writer.commit(Batch(images=(bad,), contents=()))
+    facededup.find(store=store)
+    facededup.write_report(tmp_path / "r.html", store=store)
+    page = watch(tmp_path / "r.html")
+    page.set_viewport_size({"width": 390, "height": 844})
+    page.click("#tab-unencoded")
+    card = page.locator("#unencoded .pair").bounding_box()
+    for part in ("badge", "facts"):
+        box = page.locator(f"#unencoded .reason .{part}").bounding_box()
+        assert card["y"] <= box["y"]
+        assert box["y"] + box["height"] <= card["y"] + card["height"]
+        assert box["x"] + box["width"] <= card["x"] + card["width"]
+    assert page.locator("#unencoded .reason .facts").get_attribute("title") == reason
 
 
 def test_what_is_printed(watch, loose):

@@ -24,6 +24,7 @@ class UnencodedView {
 
   render(item, row) {
     const image = unencoded.image[item];
+    const reason = shown(page.unencoded.reasons[unencoded.reason[item]]);
     row.append(element("article", { class: "pair" },
       picture(images.content[image], 0, "", "face"),
       element("div", { class: "both" }, element("span", { class: "names" },
@@ -31,7 +32,7 @@ class UnencodedView {
         element("bdi", { class: "folder" }, folderOf(image)))),
       element("div", { class: "reason" },
         badge(page.unencoded.outcomes[unencoded.outcome[item]].replaceAll("_", " ").toLowerCase(), "quiet"),
-        element("bdi", { class: "facts" }, shown(page.unencoded.reasons[unencoded.reason[item]])))));
+        element("bdi", { class: "facts", title: reason }, reason))));
   }
 
   decide() {
