@@ -45,9 +45,10 @@ class PostgresWriter(ClosingWriter):
         self._findings: PostgresFindingsWriter | None = None
         self._dropped: set[bytes] = set()
         self._connection = connect(address)
+        # Whatever the server's defaults: a commit sees those before it, and survives a power loss.
+        self._connection.isolation_level = psycopg.IsolationLevel.READ_COMMITTED
         try:
             with speaking(address, writing=True):
-                # Whatever the server's default: a commit that returned survives a power loss.
                 self._connection.execute("SET synchronous_commit TO on")
                 self._open(fingerprint, reset=reset)
                 self._has_vectors = schema.has_vectors(self._connection)
@@ -174,7 +175,6 @@ class PostgresWriter(ClosingWriter):
     def _step(self) -> Iterator[psycopg.Cursor[Any]]:
         """One transaction, on one cursor."""
         with speaking(self._address, writing=True), self._connection.transaction():
-            self._connection.execute("SET TRANSACTION ISOLATION LEVEL READ COMMITTED")
             with self._connection.cursor() as cursor:
                 yield cursor
 
