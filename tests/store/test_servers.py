@@ -3,6 +3,7 @@
 import random
 import socket
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -135,6 +136,34 @@ def test_reset_takes_another_model(server_store):
         assert snapshot.faces.id.tolist() == [3]
 
 
+def test_a_reset_does_not_wait_for_readers(server_store):
+    with server_store.writer(FINGERPRINT) as writer:
+        writer.commit(numbered(0))
+    with ThreadPoolExecutor(1) as pool, server_store.snapshot() as old:
+        assert len(old.faces) == 3
+        pool.submit(lambda: server_store.writer(reset=True).close()).result(20)
+        assert np.array_equal(old.embeddings(1, 2), content("0-1").embeddings)
+    with server_store.snapshot() as new:
+        assert len(new.images) == len(new.faces) == 0
+
+
+def test_a_reset_that_has_to_wait_for_readers_says_so(postgres_url, monkeypatch):
+    monkeypatch.setattr("facededup.store.postgres.writer.INDEX_FROM", 3)
+    store = open_store(postgres_url)
+    with store.writer(FINGERPRINT) as writer:
+        writer.commit(numbered(0))
+        writer.pack()
+    with store.snapshot() as old:
+        assert len(old.faces) == 3
+        with pytest.raises(StoreLockedError, match="is being read"):
+            store.writer(OTHER, reset=True)
+        with store.snapshot() as unharmed:
+            assert len(unharmed.faces) == 3
+    with store.writer(OTHER, reset=True) as writer:
+        assert len(writer.snapshot.faces) == 0
+    assert store.describe()["embeddings"] == "pgvector, without a vector index"
+
+
 def killed(url, first, mode, delay):
     """What a committer printed before it was killed, `delay` seconds after it had opened the store."""
     process = start("committer.py", url, first, 100_000, mode)
@@ -213,6 +242,60 @@ def test_tables_of_others_are_no_store(postgres_url):
             store.snapshot()
 
 
+def test_a_schema_that_is_there_is_all_a_user_needs(postgres_url, postgres_server):
+    """Not the right to make one."""
+    import psycopg
+
+    name = postgres_url.rpartition("schema=")[2]
+    with psycopg.connect(postgres_server, autocommit=True) as connection:
+        connection.execute(f"CREATE ROLE {name} LOGIN")
+        connection.execute(f"CREATE SCHEMA {name} AUTHORIZATION {name}")
+    store = open_store(f"{postgres_url}&user={name}")
+    with store.writer(FINGERPRINT) as writer:
+        writer.commit(numbered(0))
+        writer.pack()
+    assert store.check() == []
+
+
+@pytest.mark.parametrize(
+    ("default", "then"), [("off", "on"), ("on", "on"), ("local", "local"), ("remote_apply", "remote_apply")]
+)
+def test_a_commit_is_as_durable_as_promised_or_as_the_server_promises(postgres_url, default, then):
+    store = open_store(f"{postgres_url}&options=-c%20synchronous_commit%3D{default}")
+    with store.writer(FINGERPRINT) as writer:
+        assert writer._connection.execute("SHOW synchronous_commit").fetchone() == (then,)
+
+
+def test_whatever_the_servers_isolation_two_who_make_a_store_make_one(postgres_url):
+    strict = "&options=-c%20default_transaction_isolation%3Drepeatable%5C%20read"
+
+    def fill(number):
+        with open_store(postgres_url + strict).writer(FINGERPRINT) as writer:
+            writer.commit(numbered(number))
+
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(fill, range(4)))
+    with open_store(postgres_url).snapshot() as snapshot:
+        assert sorted(numbers(snapshot)) == sorted([*range(4)] * 3)
+
+
+def test_a_connection_that_ends_takes_the_writers_others_along(postgres_url, postgres_server):
+    import psycopg
+
+    writer = open_store(postgres_url).writer(FINGERPRINT)
+    writer.commit(numbered(0))
+    findings = writer.write_findings()
+    with psycopg.connect(postgres_server, autocommit=True) as connection:
+        connection.execute("SELECT pg_terminate_backend(%s)", [writer._connection.info.backend_pid])
+    with pytest.raises(StoreWriteError, match="what was committed before is safe"):
+        writer.commit(numbered(1))
+    writer.close()
+    assert writer.snapshot._connection.closed
+    assert findings._connection.closed
+    with open_store(postgres_url).snapshot() as snapshot:
+        assert numbers(snapshot) == [0, 0, 0]
+
+
 def test_keys_of_others_are_no_store(redis_url, redis_server):
     import redis
 
@@ -249,6 +332,28 @@ def test_a_writer_of_a_store_that_was_emptied_is_told(redis_url):
             with pytest.raises(StoreWriteError, match="emptied"):
                 writer.commit(numbered(0))
             other.commit(Batch(images=(image(b"/a"),)))
+
+
+def test_findings_that_came_while_a_store_was_packed_stay(redis_url, monkeypatch):
+    from facededup.store.redis import chunks
+
+    store = open_store(redis_url)
+    face_chunks = chunks.face_chunks
+
+    def interrupted(faces):
+        late = writer.write_findings()
+        late.append(pairs(2))
+        late.finish({"number": 2}, clusters(2))
+        return face_chunks(faces)
+
+    with store.writer(FINGERPRINT) as writer:
+        writer.commit(numbered(0))
+        with store.writer() as other:
+            other.write_findings().finish({"number": 1}, clusters(1))
+        monkeypatch.setattr(chunks, "face_chunks", interrupted)
+        writer.pack()
+    with store.snapshot() as snapshot:
+        assert snapshot.findings().meta == {"number": 2}
 
 
 def test_without_the_extension_embeddings_are_arrays(postgres_url, postgres_server):

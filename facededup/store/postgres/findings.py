@@ -96,9 +96,13 @@ class PostgresFindingsWriter:
     def __init__(self, address: Address) -> None:
         self._address = address
         self._connection = connect(address)
-        with self._writing():
-            self._connection.execute("BEGIN ISOLATION LEVEL READ COMMITTED")
-            self._run = int(self._connection.execute("SELECT nextval('runs')").fetchone()[0])
+        try:
+            with self._writing():
+                self._connection.execute("BEGIN ISOLATION LEVEL READ COMMITTED")
+                self._run = int(self._connection.execute("SELECT nextval('runs')").fetchone()[0])
+        except BaseException:
+            self._connection.close()
+            raise
         self._buffer = PairBuffer()
         self._stored = 0
 

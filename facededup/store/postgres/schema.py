@@ -185,7 +185,9 @@ def has_vectors(connection: psycopg.Connection) -> bool:
 def create(connection: psycopg.Connection, address: Address, fingerprint: Fingerprint) -> None:
     """Makes the tables of an empty store in the open transaction."""
     vector = vector_schema(connection) is not None
-    connection.execute(sql.SQL("CREATE SCHEMA IF NOT EXISTS {}").format(sql.Identifier(address.schema)))
+    # IF NOT EXISTS would ask for the right to make schemas even where there is nothing to make.
+    if not connection.execute("SELECT FROM pg_namespace WHERE nspname = %s", [address.schema]).rowcount:
+        connection.execute(sql.SQL("CREATE SCHEMA {}").format(sql.Identifier(address.schema)))
     connection.execute(
         _DDL.format(
             images=_columns({name: _TYPES[kind][1] for name, kind in IMAGE_COLUMNS.items()}),
@@ -204,7 +206,13 @@ def create(connection: psycopg.Connection, address: Address, fingerprint: Finger
 def keep_rows_together(connection: psycopg.Connection, dimension: int) -> None:
     """Keeps embeddings inside their rows where they fit: to read them elsewhere costs three times as much."""
     storage = "PLAIN" if dimension <= INLINE_DIMENSION else "EXTERNAL"
-    connection.execute(f"ALTER TABLE faces ALTER COLUMN embedding SET STORAGE {storage}")
+    known = connection.execute(
+        "SELECT FROM pg_attribute WHERE attrelid = 'faces'::regclass AND attname = 'embedding' "
+        "AND attstorage = %s",
+        [storage[0].lower()],
+    )
+    if not known.rowcount:  # to say it again would wait for readers
+        connection.execute(f"ALTER TABLE faces ALTER COLUMN embedding SET STORAGE {storage}")
 
 
 def now() -> str:

@@ -102,14 +102,27 @@ def connect(address: Address) -> psycopg.Connection:
             f"the server of the store {address.location!r} cannot be reached: {first_line(exc)}; "
             "start it, or correct --store"
         ) from exc
-    with speaking(address):
-        vector = vector_schema(connection)
-        names = sql.SQL(", ").join(map(sql.Identifier, [address.schema, *([vector] if vector else [])]))
-        connection.execute(sql.SQL("SET search_path TO {}").format(names))
-        # Snapshots and findings stay open for as long as a search takes.
-        for name in ("idle_in_transaction_session_timeout", "statement_timeout"):
-            connection.execute(sql.SQL("SET {} TO 0").format(sql.Identifier(name)))
+    try:
+        with speaking(address):
+            _set_up(connection, address)
+    except BaseException:
+        connection.close()
+        raise
     return connection
+
+
+def _set_up(connection: psycopg.Connection, address: Address) -> None:
+    vector = vector_schema(connection)
+    names = sql.SQL(", ").join(map(sql.Identifier, [address.schema, *([vector] if vector else [])]))
+    connection.execute(sql.SQL("SET search_path TO {}").format(names))
+    # Snapshots and findings stay open for as long as a search takes.
+    for name in ("idle_in_transaction_session_timeout", "statement_timeout"):
+        connection.execute(sql.SQL("SET {} TO 0").format(sql.Identifier(name)))
+    # A commit that returned survives a power loss, and whatever else the server is set to promise.
+    connection.execute(
+        "SELECT set_config('synchronous_commit', 'on', false) "
+        "WHERE current_setting('synchronous_commit') = 'off'"
+    )
 
 
 def vector_schema(connection: psycopg.Connection) -> str | None:

@@ -34,7 +34,7 @@ from facededup.types import Array, Decision
 INDEX_FROM = 100_000
 """Faces from which `pack` makes a vector index: below, reading them all takes a tenth of a second."""
 _PATIENCE = "1s"
-"""How long `pack` waits for readers before it leaves the files as large as they are."""
+"""How long `pack` waits for readers before it leaves the files as large as they are, and a reset gives up."""
 
 
 class PostgresWriter(ClosingWriter):
@@ -44,12 +44,12 @@ class PostgresWriter(ClosingWriter):
         self._address = address
         self._findings: PostgresFindingsWriter | None = None
         self._dropped: set[bytes] = set()
+        self._closed = False
         self._connection = connect(address)
-        # Whatever the server's defaults: a commit sees those before it, and survives a power loss.
+        # Whatever the server's default: a step sees all that was committed before it got its turn.
         self._connection.isolation_level = psycopg.IsolationLevel.READ_COMMITTED
         try:
             with speaking(address, writing=True):
-                self._connection.execute("SET synchronous_commit TO on")
                 self._open(fingerprint, reset=reset)
                 self._has_vectors = schema.has_vectors(self._connection)
             self._snapshot = PostgresSnapshot(address)
@@ -154,11 +154,12 @@ class PostgresWriter(ClosingWriter):
 
     def close(self) -> None:
         """Ends the writer; a second time does nothing."""
-        if self._connection.closed:
+        if self._closed:
             return
+        self._closed = True
         try:
             self._abandon_findings()
-            if self._dropped:
+            if self._dropped and not self._connection.closed:  # as it is when the server is gone
                 try:
                     with self._alone(), self._step() as cursor:
                         cursor.execute(_REMOVE_CONTENTS + " AND digest = ANY(%s)", [list(self._dropped)])
@@ -188,17 +189,28 @@ class PostgresWriter(ClosingWriter):
                 schema.create(self._connection, self._address, fingerprint)
         self._connection.execute("SELECT pg_advisory_lock_shared(%s)", [self._address.lock])
         if reset:
-            with self._alone(), self._step() as cursor:
-                head = schema.read_head(self._connection, self._address, lock=True)
-                made_by = fingerprint or head.fingerprint
-                for table in ("images", "faces", "roots", "findings", "pairs", "clusters", "members"):
-                    cursor.execute(f"DELETE FROM {table}")  # TRUNCATE would show in old snapshots
+            self._empty(fingerprint)
+
+    def _empty(self, fingerprint: Fingerprint | None) -> None:
+        """Drops all but decisions; ids go on."""
+        with self._alone(), self._step() as cursor:
+            head = schema.read_head(self._connection, self._address, lock=True)
+            made_by = fingerprint or head.fingerprint
+            for table in ("images", "faces", "roots", "findings", "pairs", "clusters", "members"):
+                cursor.execute(f"DELETE FROM {table}")  # TRUNCATE would show in old snapshots
+            cursor.execute(f"SET LOCAL lock_timeout TO '{_PATIENCE}'")
+            try:
                 cursor.execute("DROP INDEX IF EXISTS faces_embedding")
                 schema.keep_rows_together(self._connection, made_by.dimension)
-                cursor.execute(
-                    "UPDATE facededup SET fingerprint = %s, info = %s",
-                    [json.dumps(made_by.to_dict()), json.dumps({"created": schema.now()})],
-                )
+            except psycopg.errors.LockNotAvailable as exc:
+                raise StoreLockedError(
+                    f"the store {self._address.location!r} is being read, and a reset that drops its vector "
+                    "index, or takes much longer embeddings, waits for that: try again when it is done"
+                ) from exc
+            cursor.execute(
+                "UPDATE facededup SET fingerprint = %s, info = %s",
+                [json.dumps(made_by.to_dict()), json.dumps({"created": schema.now()})],
+            )
 
     def _put_images(
         self, cursor: psycopg.Cursor[Any], batch: Batch, arrays: Mapping[str, Array], next_image_id: int
@@ -317,10 +329,12 @@ class PostgresWriter(ClosingWriter):
             "SELECT application_name, to_char(backend_start, 'YYYY-MM-DD HH24:MI:SS TZ') "
             "FROM pg_locks JOIN pg_stat_activity USING (pid) WHERE locktype = 'advisory' AND granted "
             "AND pid <> pg_backend_pid() AND (classid::bigint << 32 | objid::bigint) = %s "
+            "AND database = (SELECT oid FROM pg_database WHERE datname = current_database()) "
             "ORDER BY backend_start LIMIT 1",
             [self._address.lock],
         ).fetchone()
-        name = "another process" if row is None else f"{row[0] or 'another process'} (since {row[1]})"
+        name, since = row or ("", None)
+        name = (name or "another process") + (f" (since {since})" if since else "")
         return (
             f"the store {self._address.location!r} is being written by {name}, and this step takes it alone: "
             "wait until that is done"

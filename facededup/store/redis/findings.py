@@ -90,8 +90,12 @@ class RedisFindingsWriter:
         self._address = address
         self._epoch = epoch
         self._client = connect(address)
-        with speaking(address, writing=True):
-            self._run = str(self._client.incr(address.key("runs")))
+        try:
+            with speaking(address, writing=True):
+                self._run = str(self._client.incr(address.key("runs")))
+        except BaseException:
+            self._client.close()
+            raise
         self._key = address.key("findings", self._run)
         self._buffer = PairBuffer()
         self._chunks = 0
@@ -132,10 +136,12 @@ class RedisFindingsWriter:
 
     def abandon(self) -> None:
         """Leaves no trace, unless it was finished."""
-        with speaking(self._address, writing=True):
-            if not self._finished:
-                self._client.unlink(self._key)
-        self._client.close()
+        try:
+            with speaking(self._address, writing=True):
+                if not self._finished:
+                    self._client.unlink(self._key)
+        finally:
+            self._client.close()
 
     def _spill(self) -> None:
         """Writes one chunk."""

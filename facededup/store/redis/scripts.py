@@ -23,7 +23,7 @@ return redis.call('HINCRBY', KEYS[1], 'batches', 1)
 """
 """ARGV: the batch, its embeddings."""
 
-SWITCH = """
+_SWITCH = """
 local old = redis.call('HGET', KEYS[1], 'generation')
 if redis.call('HGET', KEYS[1], 'epoch') ~= ARGV[2] then return -1 end
 if old ~= ARGV[4] or redis.call('HGET', KEYS[1], 'batches') ~= ARGV[5] then return 0 end
@@ -31,11 +31,25 @@ for _, name in ipairs({':base:', ':vectors:', ':batches:'}) do
   redis.call('PERSIST', ARGV[1] .. name .. ARGV[6])
   redis.call('EXPIRE', ARGV[1] .. name .. old, ARGV[3])
 end
-redis.call('HSET', KEYS[1], 'generation', ARGV[6], 'batches', 0, unpack(ARGV, 7))
+redis.call('HSET', KEYS[1], 'generation', ARGV[6], 'batches', 0)
+"""
+
+SWITCH = _SWITCH + "return 1"
+"""ARGV: seconds of grace, generation and batches that the new one was made of, the new generation.
+0: somebody committed meanwhile."""
+
+EMPTY = (
+    _SWITCH
+    + """
+local run = redis.call('HGET', KEYS[1], 'run')
+if run ~= '' then redis.call('EXPIRE', ARGV[1] .. ':findings:' .. run, ARGV[3]) end
+redis.call('HSET', KEYS[1], 'run', '', 'epoch', ARGV[2] + 1, 'fingerprint', ARGV[7])
+redis.call('DEL', ARGV[1] .. ':info')
+redis.call('HSET', ARGV[1] .. ':info', 'created', ARGV[8])
 return 1
 """
-"""ARGV: seconds of grace, generation and batches that the new one was made of, the new generation, then other
-fields and values. 0: somebody committed meanwhile."""
+)
+"""As SWITCH, and the store is another one. ARGV behind: fingerprint, time."""
 
 FINISH = """
 if redis.call('HGET', KEYS[1], 'epoch') ~= ARGV[2] then return -1 end

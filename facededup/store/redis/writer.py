@@ -207,32 +207,20 @@ class RedisWriter(ClosingWriter):
                     self._put("base", new, f"{name}:{k}", part)
             for k, rows in enumerate(chunks.slices(len(faces))):
                 self._put("vectors", new, f"b{k}", now_there.embeddings(rows.start, rows.stop).tobytes())
-            return self._switch(now_there.state, new)
+            return self._switch(now_there.state, new, scripts.SWITCH)
 
     def _empty(self, fingerprint: Fingerprint | None) -> None:
         """Drops all but decisions; ids go on."""
         self._refuse_others()
         for _ in range(_ATTEMPTS):
             with RedisSnapshot(self._address) as old:
-                self._epoch = old.state.epoch
                 made_by = fingerprint or old.fingerprint
                 new = self._new_generation({"header": seal(header(old.next_image_id, old.next_face_id))})
-                changes = {
-                    "epoch": int(old.state.epoch) + 1,
-                    "fingerprint": json.dumps(made_by.to_dict()),
-                    "run": "",
-                }
-                if self._switch(old.state, new, changes):
-                    break
-        else:
-            raise self._outrun()
-        with speaking(self._address, writing=True):
-            with self._client.pipeline(transaction=True) as pipeline:
-                pipeline.delete(self._address.key("info"))
-                pipeline.hset(self._address.key("info"), "created", json.dumps(now()))
-                if old.state.run:
-                    pipeline.expire(self._address.key("findings", old.state.run), GRACE_SECONDS)
-                pipeline.execute()
+                if self._switch(
+                    old.state, new, scripts.EMPTY, json.dumps(made_by.to_dict()), json.dumps(now())
+                ):
+                    return
+        raise self._outrun()
 
     def _new_generation(self, fields: Mapping[str, bytes]) -> int:
         with speaking(self._address, writing=True):
@@ -251,11 +239,11 @@ class RedisWriter(ClosingWriter):
                 pipeline.expire(key, _UNFINISHED_SECONDS)
                 pipeline.execute()
 
-    def _switch(self, old: State, new: int, changes: Mapping[str, Any] | None = None) -> bool:
-        pairs = [part for change in (changes or {"run": old.run}).items() for part in change]
+    def _switch(self, old: State, new: int, script: str, *changes: str) -> bool:
+        """Makes a generation the store's; False if somebody committed since the old one was read."""
         with speaking(self._address, writing=True):
             done = self._client.eval(
-                scripts.SWITCH,
+                script,
                 1,
                 self._address.key("store"),
                 self._address.key(),
@@ -264,7 +252,7 @@ class RedisWriter(ClosingWriter):
                 old.generation,
                 old.batches,
                 new,
-                *pairs,
+                *changes,
             )
             if done != 1:
                 for name in ("base", "vectors"):
