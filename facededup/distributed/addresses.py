@@ -53,6 +53,9 @@ def without_password(url: str) -> str:
 
 
 def _check(url: str, name: str, schemes: tuple[str, ...]) -> None:
-    scheme = urlsplit(url).scheme
+    try:
+        scheme = urlsplit(url).scheme
+    except ValueError:  # whose text may hold the password
+        raise UsageError(f"{name} is no URL") from None
     if scheme not in schemes:
         raise UsageError(f"{name} must begin with {', '.join(s + '://' for s in schemes)}, not {scheme}://")

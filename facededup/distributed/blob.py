@@ -56,7 +56,10 @@ def unpack(data: bytes) -> tuple[Any, Sequence[Array]]:
             arrays.append(np.frombuffer(body, dtype, count, place).reshape(shape))
             place += count * dtype.itemsize
     except (ValueError, TypeError, struct.error, zlib.error) as exc:
-        raise JobError(
-            f"a message of the queue is not readable ({exc}): do all machines run one version?"
-        ) from exc
+        raise unreadable(exc) from exc
     return document, arrays
+
+
+def unreadable(exc: Exception) -> JobError:
+    """What is said of a message that holds something else than it should."""
+    return JobError(f"a message of the queue is not readable ({exc}): do all machines run one version?")

@@ -65,8 +65,8 @@ class Depot:
         Raises:
             JobError: It does not.
         """
-        with self.talking():
-            _connect(self._url, patience=0).ping()
+        with self.talking(), _connect(self._url, patience=0) as redis:
+            redis.ping()
 
     def job(self, name: str) -> Job:
         """The job of a name, which need not exist."""
@@ -144,10 +144,11 @@ class Job:
         begun = {unit: int(count or 0) for unit, count in zip(units, tries, strict=True)}
         return begun, {unit for unit, lease in zip(units, leases, strict=True) if lease is not None}
 
-    def result(self, ended: Ended) -> bytes:
-        """The bytes a worker put down."""
+    def result(self, ended: Ended) -> bytes | None:
+        """The bytes a worker put down; None where the server dropped them."""
         with self._depot.talking() as redis:
-            return _whole(redis.hgetall(ended.parts))
+            parts = redis.hgetall(ended.parts)
+        return _whole(parts) if parts else None
 
     def retract(self, unit: int) -> None:
         """Forgets how a unit ended, so that it can be done again."""
@@ -186,9 +187,11 @@ class Job:
         """Keeps bytes that many units read."""
         key = self._key("data", name)
         with self._depot.talking() as redis:
+            with redis.pipeline() as pipe:
+                pipe.sadd(self._key("data"), key)
+                pipe.expire(self._key("data"), KEPT_SECONDS)
+                pipe.execute()
             _put(redis, key, data)
-            redis.sadd(self._key("data"), key)
-            redis.expire(self._key("data"), KEPT_SECONDS)
 
     def get(self, name: str) -> bytes | None:
         """Bytes kept by `put`, None for none."""
@@ -209,7 +212,10 @@ class Job:
             if payload is None:
                 redis.delete(self._key("lease", unit))
                 return None
-            redis.hincrby(self._key("tries"), unit, 1)
+            with redis.pipeline() as pipe:
+                pipe.hincrby(self._key("tries"), unit, 1)
+                pipe.expire(self._key("tries"), KEPT_SECONDS)
+                pipe.execute()
             return payload
 
     def renew(self, units: Iterable[int]) -> None:
@@ -232,19 +238,24 @@ class Job:
             self._end(redis, unit, {"error": error, "fatal": fatal})
 
     def _end(self, redis: Any, unit: int, word: dict[str, Any]) -> bool:
-        first = redis.set(self._key("ended", unit), json.dumps(word), nx=True, ex=KEPT_SECONDS)
+        """Whether this is the word that counts."""
+        key, text = self._key("ended", unit), json.dumps(word).encode()
+        # Sent again, as its answer was lost, it finds itself there.
+        counts = redis.set(key, text, nx=True, ex=KEPT_SECONDS) or redis.get(key) == text
         with redis.pipeline() as pipe:
             pipe.delete(self._key("lease", unit))
             pipe.rpush(self._key("news"), unit)
             pipe.expire(self._key("news"), KEPT_SECONDS)
             pipe.execute()
-        return bool(first)
+        return bool(counts)
 
 
 def _put(redis: Any, key: str, data: bytes) -> None:
     for number, start in enumerate(range(0, len(data), PART_BYTES)):
-        redis.hset(key, number, data[start : start + PART_BYTES])
-    redis.expire(key, KEPT_SECONDS)
+        with redis.pipeline() as pipe:
+            pipe.hset(key, number, data[start : start + PART_BYTES])
+            pipe.expire(key, KEPT_SECONDS)
+            pipe.execute()
 
 
 def _whole(parts: Mapping[bytes, bytes]) -> bytes:

@@ -149,9 +149,10 @@ class Farm:
         if self.job.description() is None:
             self._restore()
             return
-        self._collect(self._payloads)
         begun, leased = self.job.standing(list(self._payloads))
-        lost = [unit for unit, count in begun.items() if unit not in leased and count > self._begun[unit]]
+        # In this order: what ends meanwhile had its lease then, and what had ended by then is taken in here.
+        self._collect(self._payloads)
+        lost = [unit for unit, count in self._begun.items() if unit not in leased and begun[unit] > count]
         if leased or lost:
             self._hear()
         for unit in lost:
@@ -182,8 +183,12 @@ class Farm:
             self._hear()
             if ended.error:
                 self._failed(unit, ended)
+                continue
+            result = self.job.result(ended)
+            if result is None:
+                self._failed(unit, Ended(error="the result is gone from the server"))
             else:
-                self._finish(unit, self.job.result(ended))
+                self._finish(unit, result)
 
     def _failed(self, unit: int, ended: Ended) -> None:
         begun, _ = self.job.standing([unit])

@@ -17,15 +17,16 @@ class Leases:
     """Renews leases from a thread of its own."""
 
     def __init__(self) -> None:
-        self._held: dict[tuple[str, int], Job] = {}
+        self._held: set[tuple[Job, int]] = set()
         self._lock = threading.Lock()
         self._started = False
 
     @contextmanager
     def hold(self, job: Job, unit: int) -> Iterator[None]:
         """Renews the lease of a unit that was begun, until the block is left."""
+        held = (job, unit)
         with self._lock:
-            self._held[job.name, unit] = job
+            self._held.add(held)
             if not self._started:
                 threading.Thread(target=self._renew, name="leases", daemon=True).start()
                 self._started = True
@@ -33,14 +34,14 @@ class Leases:
             yield
         finally:
             with self._lock:
-                del self._held[job.name, unit]
+                self._held.remove(held)
 
     def _renew(self) -> None:
         pause = threading.Event()
         while not pause.wait(LEASE_SECONDS / 4):
             with self._lock:
-                held = list(self._held.items())
-            for (_, unit), job in held:
+                held = list(self._held)
+            for job, unit in held:
                 try:
                     job.renew([unit])
                 except JobError as exc:  # the next round, or another worker

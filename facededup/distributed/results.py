@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, fields
 from typing import Any
 
 import numpy as np
 
-from facededup.distributed.blob import pack, unpack
+from facededup.distributed.blob import pack, unpack, unreadable
 from facededup.types import Box, Face, FileStat, Floats, Outcome, Quality
 from facededup.workers.pool import Failure
 from facededup.workers.steps import Analysis, ImageTask
@@ -51,11 +52,13 @@ def unpack_tasks(data: bytes) -> list[ImageTask]:
     Raises:
         JobError: The bytes are not of `pack_tasks`.
     """
-    (roots, rows), _ = unpack(data)
-    return [
-        ImageTask(os.path.join(roots[root], path) if inside else path, roots[root], force)
-        for root, inside, path, force in rows
-    ]
+    document, _ = unpack(data)
+    with _reading():
+        roots, rows = document
+        return [
+            ImageTask(os.path.join(roots[root], path) if inside else path, roots[root], force)
+            for root, inside, path, force in rows
+        ]
 
 
 def pack_results(
@@ -84,17 +87,35 @@ def unpack_results(
     Raises:
         JobError: The bytes are not of `pack_results`, or not of this chunk.
     """
-    (rows, facts), (embeddings,) = unpack(data)
-    found: list[EmbeddedAnalysis | Failure] = []
-    start = 0
-    for task, row in zip(tasks, rows, strict=True):
-        if isinstance(row, str):
-            found.append(Failure(row))
-            continue
-        stop = start + len(row["faces"])
-        found.append(_from_row(row, task, embeddings[start:stop]))
-        start = stop
-    return found, facts
+    document, arrays = unpack(data)
+    with _reading():
+        rows, facts = document
+        (embeddings,) = arrays
+        found: list[EmbeddedAnalysis | Failure] = []
+        start = 0
+        for task, row in zip(tasks, rows, strict=True):
+            if isinstance(row, str):
+                found.append(Failure(row))
+                continue
+            stop = start + len(row["faces"])
+            found.append(_from_row(row, task, embeddings[start:stop]))
+            start = stop
+        if start != len(embeddings):
+            raise ValueError("embeddings of another number than faces")
+        return found, facts
+
+
+@contextmanager
+def _reading() -> Iterator[None]:
+    """Takes what a message holds apart.
+
+    Raises:
+        JobError: It holds something else.
+    """
+    try:
+        yield
+    except (LookupError, TypeError, ValueError) as exc:
+        raise unreadable(exc) from exc
 
 
 def _to_row(analysis: Analysis) -> dict[str, Any]:

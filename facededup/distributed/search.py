@@ -13,7 +13,7 @@ import time
 import uuid
 from collections import deque
 from collections.abc import Callable, Iterator
-from functools import lru_cache
+from contextlib import ExitStack, contextmanager
 from hashlib import sha256
 from typing import Any, Protocol
 
@@ -48,8 +48,8 @@ VECTORS_WANTED = "the vectors are neither in a store this worker can read nor in
 GO_ON = "run `facededup find` again, with --queue or without; what was done is kept"
 """After a search that ended for want of workers."""
 
-_one_at_a_time = threading.Lock()
-"""A search uses all cores by itself."""
+IDLE_SECONDS = 30.0
+"""After so long without a unit of it, a worker closes the store of a search."""
 
 
 class _Rows(Protocol):
@@ -189,16 +189,17 @@ def search_unit(job: Job, payload: bytes) -> tuple[bytes, dict[str, Any]]:
     """
     top, bottom, left, right = unpack(payload)[0]
     started = time.perf_counter()
-    with _one_at_a_time:
-        cut, screen, rows = _open_job(job.name)
-        first, group = rows(top, bottom)
+    with _searches.use(job.name) as search:
+        first, group = search.rows(top, bottom)
         if top == left:
-            found = list(self_join(InMemory(first), cut, group=group, screen=screen))
+            found = list(self_join(InMemory(first), search.cut, group=group, screen=search.screen))
         else:
-            rest, more = rows(left, right)
+            rest, more = search.rows(left, right)
             both = Stacked(InMemory(first), InMemory(rest))
             groups, edge = np.concatenate((group, more)), len(first)
-            found = list(self_join(both, cut, group=groups, since=edge, until=edge, screen=screen))
+            found = list(
+                self_join(both, search.cut, group=groups, since=edge, until=edge, screen=search.screen)
+            )
     a = _joined([block.a for block in found], np.int64) + top
     b = _joined([block.b for block in found], np.int64)
     b += top if top == left else left - (bottom - top)
@@ -211,27 +212,92 @@ def _joined(arrays: list[Any], dtype: type) -> Any:
     return np.concatenate([np.empty(0, dtype), *arrays])
 
 
-@lru_cache(maxsize=1)
-def _open_job(name: str) -> tuple[float, Screen | None, _Rows]:
-    job = depot().job(name)
-    description = job.description()
-    if description is None:
-        raise JobError("the job is not there any more")
-    described, (axes,) = unpack(description)
-    screen = Screen(axes) if axes.shape[1] else None
-    rows = _from_store(described["store"], described["mark"]) or _from_depot(job)
-    return float(described["cut"]), screen, rows
+class _Search:
+    """What a worker has open for the units of one job.
+
+    Raises:
+        JobError: The job is gone.
+    """
+
+    def __init__(self, name: str) -> None:
+        job = depot().job(name)
+        description = job.description()
+        if description is None:
+            raise JobError("the job is not there any more")
+        described, (axes,) = unpack(description)
+        self.name = name
+        self.cut = float(described["cut"])
+        self.screen = Screen(axes) if axes.shape[1] else None
+        self._opened = ExitStack()
+        self.rows = _from_store(described["store"], described["mark"], self._opened) or _from_depot(job)
+
+    def close(self) -> None:
+        """Lets the store go."""
+        self._opened.close()
 
 
-def _from_store(location: str, mark: str) -> _Rows | None:
-    """The rows of a store, if it can be read here and holds what the coordinator saw."""
+class _Searches:
+    """The one search that this process has open: until another comes, it fails, or is left alone.
+
+    A store that stays open keeps others from wiping what was removed from it.
+    """
+
+    def __init__(self) -> None:
+        self._turn = threading.Lock()
+        self._open: _Search | None = None
+        self._used = 0.0
+        self._later: threading.Timer | None = None
+
+    @contextmanager
+    def use(self, name: str) -> Iterator[_Search]:
+        """The search of a job, for one at a time: it uses all cores by itself."""
+        with self._turn:
+            if self._later is not None:
+                self._later.cancel()
+            if self._open is None or self._open.name != name:
+                self._close()
+                self._open = _Search(name)
+            try:
+                yield self._open
+            except BaseException:
+                self._close()
+                raise
+            self._used = time.monotonic()
+            self._later = threading.Timer(IDLE_SECONDS, self._close_unused)
+            self._later.daemon = True
+            self._later.start()
+
+    def _close_unused(self) -> None:
+        with self._turn:  # which another unit may have had meanwhile
+            if time.monotonic() - self._used >= IDLE_SECONDS:
+                self._close()
+
+    def _close(self) -> None:
+        gone, self._open = self._open, None
+        if gone is not None:
+            gone.close()
+
+
+_searches = _Searches()
+
+
+def _from_store(location: str, mark: str, opened: ExitStack) -> _Rows | None:
+    """The rows of a store, if it can be read here and holds what the coordinator saw.
+
+    Args:
+        location: Of the store.
+        mark: What `_mark` gave to the coordinator.
+        opened: Closes the store in the end.
+    """
     if "://" not in location and not is_below(location, real_roots(worker_settings().roots)):
         return None
     try:
-        # The key of an encrypted store is never sent: it is in this machine's own environment, or nowhere.
-        snapshot = open_store(location, worker_settings().key_file).snapshot().__enter__()
-        if _mark(snapshot) != mark:
-            return None
+        with ExitStack() as stack:
+            # The key of an encrypted store is never sent: it is in this machine's environment, or nowhere.
+            snapshot = stack.enter_context(open_store(location, worker_settings().key_file).snapshot())
+            if _mark(snapshot) != mark:
+                return None
+            opened.push(stack.pop_all())
     except (FacededupError, OSError) as exc:
         _log.info("the vectors come from the depot: %s", type(exc).__name__)
         return None

@@ -76,6 +76,31 @@ def test_to_a_server_that_forgot_the_last_all_is_given_again(farm, connection):
     assert connection.llen(INDEX_QUEUE) == len(UNITS)
 
 
+def test_a_unit_that_ends_while_it_is_looked_for_is_not_lost(farm, connection, monkeypatch):
+    """At the last try it would be given back as a failure, though its result is there."""
+    connection.hset("facededup:mine:tries", 0, farms.TRIES - 1)
+    assert farm.job.begin(0, "worker") == UNITS[0]
+    standing = farm.job.standing
+
+    def meanwhile(units):
+        farm.job.finish(0, b"done")
+        return standing(units)
+
+    monkeypatch.setattr(farm.job, "standing", meanwhile)
+    farm.look_after()
+    assert farm.next() == (0, b"done")
+
+
+def test_a_unit_whose_result_is_gone_is_done_again(farm, connection):
+    assert farm.job.begin(1, "worker") == UNITS[1]
+    farm.job.finish(1, b"dropped")
+    connection.delete(farm.job.ended([1])[1].parts)
+    farm.look_after()
+    assert farm.job.begin(1, "another") == UNITS[1]
+    farm.job.finish(1, b"done")
+    assert farm.next() == (1, b"done")
+
+
 def test_a_broker_that_does_not_answer_is_asked_again(farm, own, monkeypatch):
     monkeypatch.setitem(app.conf, "broker_connection_timeout", 0.5)
     own.stop()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import uuid
 
 import numpy as np
 import pytest
@@ -147,6 +148,47 @@ def test_a_result_larger_than_the_servers_limit(tmp_path, monkeypatch):
         server.stop()
 
 
+def test_a_result_of_another_chunk_is_refused():
+    tasks = [ImageTask(f"/{k}", "/") for k in range(2)]
+    none = np.empty((0, 4), np.float32)
+    for data in (
+        pack_results([Failure("it died")], none, {}),
+        pack_results([Failure("it died")] * 2, np.ones((1, 4), np.float32), {}),
+        pack([[{"faces": []}] * 2, {}], none),
+        pack([["it died"] * 2, {}]),
+        pack("results"),
+    ):
+        with pytest.raises(JobError, match="one version"):
+            unpack_results(data, tasks)
+    with pytest.raises(JobError, match="one version"):
+        unpack_tasks(pack([["/"], [[1, True, "a", False]]]))
+
+
+def test_a_result_put_down_again_as_its_answer_was_lost_stays(broker, monkeypatch):
+    monkeypatch.setattr(depots.uuid, "uuid4", lambda: uuid.UUID(int=1))
+    job = Depot(broker).job("again")
+    job.publish({0: b""})
+    for _ in range(2):
+        job.finish(0, b"result")
+    assert job.result(job.ended([0])[0]) == b"result"
+    job.delete()
+
+
+def test_nothing_of_a_job_stays_longer_than_it_is_kept(broker):
+    job = Depot(broker).job("left")
+    job.describe(b"d")
+    job.publish({0: b"", 1: b""})
+    job.put("known", b"k")
+    job.begin(0, "me")
+    job.finish(0, b"result")
+    job.begin(1, "me")
+    with client.Redis.from_url(broker) as connection:
+        keys = connection.keys("facededup:left*")
+        assert len(keys) == 9
+        assert all(connection.ttl(key) > 0 for key in keys)
+    job.delete()
+
+
 def test_of_two_results_of_one_unit_the_first_counts(broker):
     job = Depot(broker).job("twice")
     job.publish({0: b""})
@@ -166,6 +208,8 @@ def test_addresses():
     with pytest.raises(UsageError, match="not sqs") as caught:
         broker_of(Settings(broker_url="sqs://u:p@h"))
     assert "p@h" not in str(caught.value)
+    with pytest.raises(UsageError, match="FACEDEDUP_BROKER_URL is no URL"):
+        broker_of(Settings(broker_url="redis://u:p@[h/0"))
 
 
 def test_roots(tmp_path):

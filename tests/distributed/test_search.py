@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from machines import worker
+from machines import wait_for, worker
 
 import facededup
 from facededup.distributed import search
-from facededup.errors import UsageError
+from facededup.distributed.blob import pack, unpack
+from facededup.distributed.celery_app import configure
+from facededup.distributed.depot import Depot
+from facededup.errors import JobError, UsageError
+from facededup.settings import Settings
 from facededup.store.base import Batch, Content, Fingerprint, ImageRecord
 from facededup.store.hdf5 import Hdf5Store
+from facededup.store.opener import open_store
 from facededup.types import Box, Face, FileStat, Outcome
 
 FACES = 3000
@@ -71,6 +76,75 @@ def test_workers_that_cannot_read_the_store_get_the_vectors(many, redis, small_b
     with worker(url, tmp_path / "log", "--root", str(tmp_path / "local"), "--queues", "search") as started:
         compare(*many)
         assert search.VECTORS_WANTED in started.text()
+
+
+@pytest.fixture
+def unit(postgres_url, broker):
+    """Does the one unit of a search in a PostgreSQL store here; the connections that are open; another."""
+    import psycopg
+
+    vectors = np.eye(6, 128, dtype=np.float32)[[0, 1, 2, 0, 1, 2]]
+    made = Fingerprint("Dlib", "w", 128, "dlib", "chip", flip=False, faces="all")
+    contents = [
+        Content(bytes([k + 1] * 32), (Face(Box(0, 0, 9, 9), 1.0),), vectors[k : k + 1]) for k in range(6)
+    ]
+    images = [
+        ImageRecord(
+            path=b"/p/%d" % k,
+            root=b"/p",
+            mount=b"/",
+            stat=FileStat(1, 2, 3, k),
+            digest=contents[k].digest,
+            outcome=Outcome.OK,
+        )
+        for k in range(6)
+    ]
+    store = open_store(postgres_url)
+    with store.writer(made) as writer:
+        writer.commit(Batch(images=tuple(images), contents=tuple(contents)))
+    with store.snapshot() as snapshot:
+        mark = search._mark(snapshot)
+    configure(Settings(broker_url=broker))
+    admin = psycopg.connect(postgres_url.partition("&schema")[0].partition("?schema")[0], autocommit=True)
+
+    def do(name, mark=mark):
+        job = Depot(broker).job(name)
+        job.describe(pack({"cut": 0.5, "store": postgres_url, "mark": mark}, np.empty((128, 0))))
+        return len(unpack(search.search_unit(job, pack((0, 6, 0, 6)))[0])[1][0])
+
+    def connections():
+        return (
+            admin.execute(
+                "SELECT array_agg(pid) FROM pg_stat_activity WHERE application_name LIKE 'facededup %'"
+            ).fetchone()[0]
+            or []
+        )
+
+    yield do, connections, admin
+    admin.close()
+
+
+def test_a_worker_lets_the_store_of_a_search_go(unit, monkeypatch):
+    do, connections, _ = unit
+    monkeypatch.setattr(search, "IDLE_SECONDS", 0.5)
+    assert do("one") == 3
+    wait_for(lambda: len(connections()) == 1, "the end of other connections")
+    assert do("another") == 3
+    wait_for(lambda: len(connections()) == 1, "the end of other connections")
+    wait_for(lambda: not connections(), "the end of the connection")
+    assert do("another") == 3
+    with pytest.raises(JobError, match=search.VECTORS_WANTED):
+        do("of another store", mark="other")
+    wait_for(lambda: not connections(), "the end of the connection")
+
+
+def test_a_worker_whose_connection_to_the_store_ended_makes_a_new_one(unit):
+    do, connections, admin = unit
+    assert do("one") == 3
+    admin.execute("SELECT pg_terminate_backend(%s)", connections())
+    with pytest.raises(JobError, match="cannot be read"):
+        do("one")
+    assert do("one") == 3
 
 
 def test_a_queue_searches_exactly_and_on_cpus(many, broker):

@@ -164,6 +164,21 @@ def test_a_reset_that_has_to_wait_for_readers_says_so(postgres_url, monkeypatch)
     assert store.describe()["embeddings"] == "pgvector, without a vector index"
 
 
+def test_pack_waits_for_a_vacuum_of_the_servers_own(postgres_url, postgres_server):
+    import psycopg
+
+    store, name = open_store(postgres_url), postgres_url.rpartition("schema=")[2]
+    with psycopg.connect(postgres_server) as other, ThreadPoolExecutor(1) as pool:
+        with store.writer(FINGERPRINT) as writer:
+            writer.commit(numbered(0))
+            other.execute(f"LOCK TABLE {name}.faces IN SHARE UPDATE EXCLUSIVE MODE")  # as a vacuum does
+            packing = pool.submit(writer.pack)
+            with pytest.raises(TimeoutError):
+                packing.result(5)
+            other.rollback()
+            packing.result(20)
+
+
 def killed(url, first, mode, delay):
     """What a committer printed before it was killed, `delay` seconds after it had opened the store."""
     process = start("committer.py", url, first, 100_000, mode)

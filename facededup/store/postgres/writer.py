@@ -33,8 +33,9 @@ from facededup.types import Array, Decision
 
 INDEX_FROM = 100_000
 """Faces from which `pack` makes a vector index: below, reading them all takes a tenth of a second."""
-_PATIENCE = "1s"
-"""How long `pack` waits for readers before it leaves the files as large as they are, and a reset gives up."""
+_PATIENCE = "2s"
+"""How long `pack` waits for readers before it leaves the files as large as they are, and a reset gives up. A
+server calls a vacuum of its own off after the first second (`deadlock_timeout`)."""
 
 
 class PostgresWriter(ClosingWriter):
@@ -360,10 +361,11 @@ class PostgresWriter(ClosingWriter):
 
     def _vacuum(self) -> None:
         """Writes the tables anew; where somebody reads them, only marks the room as free."""
-        self._connection.execute(f"SET lock_timeout TO '{_PATIENCE}'")
         try:
+            self._connection.execute(f"SET lock_timeout TO '{_PATIENCE}'")
             self._vacuum_tables("FULL, ANALYZE")
         except psycopg.errors.LockNotAvailable:
+            self._connection.execute("SET lock_timeout TO 0")
             self._vacuum_tables("ANALYZE")
         finally:
             self._connection.execute("SET lock_timeout TO 0")
