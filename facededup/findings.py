@@ -14,7 +14,7 @@ from facededup.listing import Listing
 from facededup.matching.source import StoredVectors
 from facededup.metrics import Metrics
 from facededup.progress import Progress
-from facededup.results import FindResult
+from facededup.results import FindResult, SecondScores
 from facededup.settings import Settings
 from facededup.store.base import ClusterTable, Snapshot
 
@@ -58,7 +58,7 @@ def result_of(
             (*listed.face_rows(), listed.columns[4]),
             listing.operating_cosine,
         )
-    confirmation = None
+    confirmation = second_scores = None
     if second is not None:
         confirmation = second.confirm(
             listing,
@@ -68,6 +68,9 @@ def result_of(
             metrics=metrics,
             progress=progress,
         )
+        assert listed.second is not None
+        a, b = (listing.faces.id[rows] for rows in listed.face_rows())
+        second_scores = SecondScores(model=second.name, a=a, b=b, similarity=listed.second)
     return FindResult(
         store=location,
         fingerprint=snapshot.fingerprint,
@@ -98,6 +101,7 @@ def result_of(
         group_by=meta.get("group_by"),
         tag_columns=tuple(snapshot.info.get("tag_columns", ())),
         confirmation=confirmation,
+        second_scores=second_scores,
     )
 
 

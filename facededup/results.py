@@ -6,6 +6,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from facededup.metrics import Metrics
 from facededup.store.base import Fingerprint, Repair
 from facededup.types import Cluster, Decision, Face, Match, Outcome, Pair, Pixels, Unencoded
@@ -111,6 +114,24 @@ class Confirmation:
     unread: int
 
 
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class SecondScores:
+    """A second model's similarities of pairs of stored faces.
+
+    Attributes:
+        model: Its name.
+        a: int64, ids of faces in the store.
+        b: int64, likewise, a pair with each of `a`.
+        similarity: float64, on the model's own scale, on which 0.40 is its operating cosine; NaN for pairs
+            that it did not score.
+    """
+
+    model: str
+    a: NDArray[np.int64]
+    b: NDArray[np.int64]
+    similarity: NDArray[np.float64]
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FindResult:
     """What one `find` found; counts are of the whole store, lists are cut at `limit`.
@@ -143,6 +164,7 @@ class FindResult:
         group_by: What grouped the images, as `--group-by` says it; None where nothing did.
         tag_columns: Names of what manifests say of images; the tags of each are with its faces.
         confirmation: What a second model said of the pairs near the threshold; None where none was asked.
+        second_scores: What it said of each of them; the pairs have it, too.
     """
 
     store: str
@@ -170,6 +192,7 @@ class FindResult:
     decisions: Mapping[str, int] = field(default_factory=dict)
     analytics: Mapping[str, Any] = field(default_factory=dict)
     confirmation: Confirmation | None = None
+    second_scores: SecondScores | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

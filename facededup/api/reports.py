@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 from typing import Any
 
-from facededup.metrics import Metrics
 from facededup.progress import Progress, SilentProgress
+from facededup.results import FindResult
 from facededup.settings import Settings, chosen_settings
 
 
@@ -44,7 +44,7 @@ def write_report(
     edges: int | None = None,
     symmetric: bool = False,
     inline_limit: int | None = None,
-    metrics: Metrics | None = None,
+    result: FindResult | None = None,
     settings: Settings | None = None,
     progress: Progress | None = None,
     **options: Any,
@@ -56,7 +56,7 @@ def write_report(
         edges: List only so many pairs of highest and as many of lowest similarity.
         symmetric: List each pair in both directions.
         inline_limit: Bytes of pictures in the file itself, at most; 30 million by default.
-        metrics: Of the run that found them, for the summary.
+        result: Of the `find` whose findings these are: its timing and a second model's scores are shown, too.
         settings: Of the run; by default those of the environment.
         progress: Receives the advance.
         **options: Fields of `Settings`, e.g. `store="people.h5"`, `limit=1000`; they go before `settings`.
@@ -76,5 +76,5 @@ def write_report(
         PageOptions(limit=chosen.limit, edges=edges, symmetric=symmetric),
         progress or SilentProgress(),
         inline_limit=INLINE_LIMIT if inline_limit is None else inline_limit,
-        metrics=None if metrics is None else metrics.to_dict(),
+        result=result,
     )

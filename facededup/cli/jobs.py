@@ -226,7 +226,7 @@ def _write_files(request: Request, result: FindResult) -> None:
     if request.csv_file is not None:
         write_pairs(result, request.csv_file)
     if request.report_file is not None:
-        write_report(request, result.metrics)
+        write_report(request, result)
     if request.contact_sheet is not None:
         write_sheets(request, request.contact_sheet)
 
@@ -239,14 +239,12 @@ def write_sheets(request: Request, folder: str) -> None:
     request.out.print(f"contact sheets  {number:,} in {shown(folder)}", markup=False, soft_wrap=True)
 
 
-def write_report(request: Request, metrics: Metrics) -> None:
+def write_report(request: Request, result: FindResult) -> None:
     """Writes the page of `--report`, and says where it is."""
     from facededup import api
 
     assert request.report_file is not None
-    api.write_report(
-        request.report_file, metrics=metrics, settings=request.settings, progress=request.progress
-    )
+    api.write_report(request.report_file, result=result, settings=request.settings, progress=request.progress)
     request.out.print(f"report          {shown(request.report_file)}", markup=False, soft_wrap=True)
 
 

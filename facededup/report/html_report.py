@@ -19,6 +19,7 @@ from facededup.report.files import STANDARD_OUTPUT, writing
 from facededup.report.page_data import PageData, PageOptions, page_data
 from facededup.report.page_template import embedded, page_parts
 from facededup.report.pictures import PictureMaker, Pictures
+from facededup.results import FindResult
 from facededup.settings import Settings
 from facededup.store.base import Findings, Snapshot
 from facededup.store.opener import open_store
@@ -36,7 +37,7 @@ def write_html(
     progress: Progress,
     *,
     inline_limit: int = INLINE_LIMIT,
-    metrics: dict[str, Any] | None = None,
+    result: FindResult | None = None,
 ) -> None:
     """Writes the last findings of a store as a page to read, decide on and print.
 
@@ -50,7 +51,7 @@ def write_html(
         options: What is listed.
         progress: Receives the advance, step `pictures`.
         inline_limit: See above; as base64 they take a third more.
-        metrics: Of the run that found them, for the summary.
+        result: Of the `find` that found them: timing for the summary, and a second model's scores.
 
     Raises:
         StoreNotFoundError: There is no store.
@@ -60,7 +61,7 @@ def write_html(
     store = open_store(settings.store, settings.key_file)
     with store.snapshot() as snapshot:
         listing = Listing(snapshot, *last_findings(snapshot, store.location))
-        data = page_data(snapshot, listing, store.location, options, metrics)
+        data = page_data(snapshot, listing, store.location, options, result)
         maker = PictureMaker(
             listing.images, listing.faces, listing.copies, snapshot.fingerprint.detector, settings.max_pixels
         )

@@ -22,6 +22,7 @@ from facededup.listing import Listing, PairColumns, stacked
 from facededup.matching.merge_tree import MergeTree
 from facededup.report.json_report import counts_document
 from facededup.report.regrouping import cluster_trees
+from facededup.results import FindResult, SecondScores
 from facededup.store.base import Snapshot
 from facededup.types import Outcome
 
@@ -63,7 +64,7 @@ class PageData:
 
 
 def page_data(
-    snapshot: Snapshot, listing: Listing, location: str, options: PageOptions, metrics: dict[str, Any] | None
+    snapshot: Snapshot, listing: Listing, location: str, options: PageOptions, result: FindResult | None
 ) -> PageData:
     """Gathers what a page shows.
 
@@ -72,11 +73,12 @@ def page_data(
         listing: Its findings.
         location: Of the store.
         options: What is listed.
-        metrics: Timing of the run that found them (schema facededup/metrics/1), None where it is not known.
+        result: Of the `find` that found them, where it is at hand: its timing and second scores are shown.
     """
     tables = _Tables(listing)
+    second = None if result is None else result.second_scores
     pairs_total, different, in_groups = listing.pair_totals()
-    pairs = tables.pairs(_listed_pairs(listing, options, pairs_total))
+    pairs = tables.pairs(_listed_pairs(listing, options, pairs_total), second)
     clusters = tables.clusters(snapshot, options.limit)
     unencoded = tables.unencoded(options.limit)
     findings, images = listing.findings, listing.images
@@ -94,6 +96,7 @@ def page_data(
             "operating_cosine": listing.operating_cosine,
             "operating_cosine_source": meta["operating_cosine_source"],
             "clustering": meta["clustering"],
+            "second_model": None if second is None else second.model,
             "complete": bool(meta["complete"]),
             "search": dict(meta["search"]),
             "images": counts_document(count_images(images)),
@@ -108,7 +111,7 @@ def page_data(
             "edges": options.edges,
             "symmetric": options.symmetric,
         },
-        "metrics": metrics,
+        "metrics": None if result is None else result.metrics.to_dict(),
         "analytics": {"histogram": histogram(listing), **analyse(listing)},
         "pairs": pairs,
         "clusters": clusters,
@@ -187,8 +190,8 @@ class _Tables:
         rows: Rows = self._by_image[self._first_face[self.listing.images.first[images]] + numbers]
         return rows
 
-    def pairs(self, columns: PairColumns) -> dict[str, Any]:
-        """The pairs: images `a` and `b`, stored faces `a_face` and `b_face`, cosine, new."""
+    def pairs(self, columns: PairColumns, second: SecondScores | None) -> dict[str, Any]:
+        """The pairs: images `a` and `b`, stored faces `a_face` and `b_face`, cosine, new, second score."""
         image_a, number_a, image_b, number_b, cosine, new = columns
         stored_a, stored_b = self._stored_rows(image_a, number_a), self._stored_rows(image_b, number_b)
         return {
@@ -199,7 +202,17 @@ class _Tables:
             "cosine": _packed(cosine, "<f8"),
             "new": _packed(new, "u1"),
             "same_photo": _packed(self.listing.same_photos(image_a, image_b), "u1"),
+            "second": None if second is None else _packed(self._scores(stored_a, stored_b, second), "<f8"),
         }
+
+    def _scores(self, a: Rows, b: Rows, second: SecondScores) -> NDArray[np.float64]:
+        """What the second model says of pairs of stored faces, by row; NaN where it says nothing."""
+        wanted = _couples(self.listing.faces.id[a], self.listing.faces.id[b])
+        scored = _couples(second.a, second.b)
+        _, place = np.unique(np.concatenate([scored, wanted]), axis=0, return_inverse=True)
+        scores = np.full(len(place), np.nan)
+        scores[place[: len(scored)]] = second.similarity
+        return scores[place[len(scored) :]]
 
     def clusters(self, snapshot: Snapshot, limit: int) -> dict[str, Any]:
         """The clusters: members are stored faces, with all images of each, and the tree of their mergers."""
@@ -293,6 +306,11 @@ class _Tables:
                 "quality": _packed(faces.quality[stored], "<f4"),
             },
         }
+
+
+def _couples(a: Rows, b: Rows) -> Rows:
+    """int64 (n, 2): the two of each couple, the lower one first."""
+    return np.stack([np.minimum(a, b), np.maximum(a, b)], axis=1)
 
 
 def _packed_trees(parts: list[MergeTree]) -> dict[str, Any]:

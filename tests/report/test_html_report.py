@@ -180,6 +180,25 @@ def test_pairs_of_both_ends(made_up, tmp_path):
     assert data["about"]["pairs_total"] == len(cosines)
 
 
+def test_the_page_holds_what_a_second_model_said(searched, tmp_path):
+    plain = facededup.find(store=searched, threshold=-1.0)
+    facededup.write_report(tmp_path / "r.html", store=searched, result=plain)
+    data, _ = read_page(tmp_path / "r.html")
+    assert data["about"]["second_model"] is data["pairs"]["second"] is None
+    assert data["metrics"]["command"] == "find"
+    # Near the threshold are some pairs, not all.
+    band = plain.pairs[len(plain.pairs) // 2].similarity + 1.0 + 1e-9
+    found = facededup.find(store=searched, threshold=-1.0, confirm_model="Dlib", confirm_band=band)
+    facededup.write_report(tmp_path / "r.html", store=searched, result=found, edges=4)
+    data, _ = read_page(tmp_path / "r.html")
+    assert data["about"]["second_model"] == "Dlib"
+    said = [pair.second_similarity for pair in (*found.pairs[:4], *found.pairs[-4:])]
+    assert None in said
+    assert column(data["pairs"]["second"], "<f8").tolist() == pytest.approx(
+        [np.nan if score is None else score for score in said], nan_ok=True
+    )
+
+
 def test_the_trees_end_in_the_clusters(made_up, tmp_path):
     facededup.write_report(tmp_path / "r.html", store=made_up)
     clusters = read_page(tmp_path / "r.html")[0]["clusters"]

@@ -252,6 +252,33 @@ def test_search_filter_and_order(watch, loose):
     assert page.evaluate("() => views.pairs.list.items.length") == len(cosines) - 1
 
 
+def test_a_second_look_is_shown_where_there_was_one(watch, real, all_pictures, tmp_path):
+    store, report = str(tmp_path / "faces.h5"), tmp_path / "r.html"
+    facededup.index([all_pictures], store=store, processes=1)
+    found = facededup.find(store=store, threshold=-1.0, confirm_model="Dlib", confirm_band=20.0)
+    facededup.write_report(report, store=store, result=found)
+    scores = [pair.second_similarity for pair in found.pairs]
+    page = watch(report)
+    page.click("#tab-pairs")
+    for label, kept in [
+        ("Doubted by Dlib", [score for score in scores if score < 0.4]),
+        ("Confirmed by Dlib", [score for score in scores if score >= 0.4]),
+    ]:
+        page.select_option("#filter", label=label)
+        assert 0 < page.evaluate("() => views.pairs.list.items.length") == len(kept) < len(scores)
+        badge = label.split()[0].lower()
+        assert page.locator("#compare .second").inner_text().split() == [
+            *(f"{kept[0]:.3f}", "second", "look,", "Dlib", badge)
+        ]
+        is_doubted = badge == "doubted"
+        assert page.locator("#pairs .pair").first.get_by_text("doubted").count() == is_doubted
+    page.click("#tab-clusters")
+    assert page.locator("#compare .second").count() == 1
+    without = watch(real)
+    without.click("#tab-pairs")
+    assert without.locator("#compare .second, #filter option[value=doubted]").count() == 0
+
+
 def test_decisions_by_keyboard_and_their_download(watch, real):
     page = watch(real)
     page.fill("#who", 'Ada "A", L')

@@ -65,7 +65,8 @@ class ClusterView {
   couple(first, second, cosine = null) {
     const a = clusters.members[first];
     const b = clusters.members[second];
-    return { a, b, imageA: memberImages(first)[0], imageB: memberImages(second)[0], cosine: cosine ?? listedCosine(a, b) };
+    const pair = listedPair(a, b);
+    return { a, b, imageA: memberImages(first)[0], imageB: memberImages(second)[0], cosine: cosine ?? (pair === null ? null : pairs.cosine[pair]) };
   }
 
   /* What holds for a whole group: same if everyone is tied to the medoid, else the first verdict that is not same. */
@@ -199,14 +200,4 @@ class ClusterView {
     decide(couples, verdict);
     app.advance();
   }
-}
-
-/* The cosine of two faces if they are a listed pair, else null. */
-let cosines = null;
-function listedCosine(a, b) {
-  if (cosines === null) {
-    cosines = new Map();
-    for (let pair = 0; pair < pairs.a.length; pair++) cosines.set(keyOf(pairs.aFace[pair], pairs.bFace[pair]), pairs.cosine[pair]);
-  }
-  return cosines.get(keyOf(a, b)) ?? null;
 }

@@ -32,6 +32,7 @@ const faces = {
 const pairs = {
   a: u32(page.pairs.a), b: u32(page.pairs.b), aFace: u32(page.pairs.a_face), bFace: u32(page.pairs.b_face),
   cosine: f64(page.pairs.cosine), new: u8(page.pairs.new), samePhoto: u8(page.pairs.same_photo),
+  second: page.pairs.second && f64(page.pairs.second), /* null without a second model, NaN where it says nothing */
 };
 const clusters = {
   id: page.clusters.id, offsets: u32(page.clusters.offsets), members: u32(page.clusters.members),

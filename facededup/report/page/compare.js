@@ -21,6 +21,7 @@ function drawComparison() {
     element("h2", {}, title, verdict ? badge(VERDICTS[verdict], verdict) : null),
     element("div", { class: "sides" }, facePicture(couple.a, "first face"), facePicture(couple.b, "second face")),
     scoreLine(couple.cosine),
+    secondLine(couple),
     couple.a === couple.b ? element("p", { class: "facts" }, "The files are byte-identical.") : verdictButtons(couple, ofMany),
     ofMany && couple.a !== couple.b ? element("p", { class: "facts keys" }, "The buttons decide on these two. The keys s, d, l and u decide on the whole cluster, or on its marked faces.") : null,
     element("div", { class: "sides" }, photoOf(couple.a, couple.imageA), photoOf(couple.b, couple.imageB)),
@@ -79,6 +80,15 @@ function scoreLine(cosine) {
     element("p", {}, element("strong", {}, similarity.toFixed(3)), " similarity",
       element("span", { class: "facts" }, `cosine ${cosine.toFixed(4)}`)),
     scale);
+}
+
+/* What the second model of `find --confirm-model` says of the two, if it was asked. */
+function secondLine({ a, b }) {
+  const pair = listedPair(a, b);
+  if (!pairs.second || pair === null || Number.isNaN(pairs.second[pair])) return null;
+  const second = pairs.second[pair];
+  return element("p", { class: "second" }, element("strong", {}, second.toFixed(3)), ` second look, ${about.second_model}`,
+    second < SECOND_CUT ? badge("doubted", "warn") : badge("confirmed", "same"));
 }
 
 function verdictButtons(couple, ofMany) {

@@ -1,10 +1,14 @@
 /* Pairs as a list; the current one large in the panel beside it. */
 
+/* A second model doubts pairs below its own operating cosine, which is 0.40 on every model's scale. */
+const SECOND_CUT = 0.4;
+
 class PairView {
   constructor(container) {
     this.name = "pairs";
     this.noun = "pair";
     this.filters = [["all", "All pairs"], ["new", "New"], ["undecided", "Undecided"], ...Object.keys(VERDICTS).map((verdict) => [verdict, `Decided: ${verdict}`]),
+      ...(pairs.second ? [["doubted", `Doubted by ${about.second_model}`], ["confirmed", `Confirmed by ${about.second_model}`]] : []),
       ...(pairs.samePhoto.includes(1) ? [["resaved", "Same photo re-saved"], ["other", "Two photos"]] : [])];
     this.orders = [["new", "New first"], ["high", "Most similar first"], ["low", "Least similar first"], ["name", "File name"]];
     this.list = new RowList(container, 84, "Pairs", (item, row) => this.render(item, row), () => this.compareCurrent());
@@ -36,6 +40,8 @@ class PairView {
     if (filter === "new") return pairs.new[pair];
     if (filter === "resaved") return pairs.samePhoto[pair];
     if (filter === "other") return !pairs.samePhoto[pair];
+    if (filter === "doubted") return pairs.second[pair] < SECOND_CUT;
+    if (filter === "confirmed") return pairs.second[pair] >= SECOND_CUT;
     const verdict = verdictOf(pairs.aFace[pair], pairs.bFace[pair]);
     return filter === "undecided" ? verdict === null : verdict === filter;
   }
@@ -59,6 +65,7 @@ class PairView {
       element("div", { class: "marks" },
         pairs.showsNew && pairs.new[pair] ? badge("new", "new") : null,
         pairs.samePhoto[pair] ? badge("same photo", "quiet") : null,
+        pairs.second && pairs.second[pair] < SECOND_CUT ? badge("doubted", "warn") : null,
         verdict ? badge(VERDICTS[verdict], verdict) : null),
       element("div", { class: "number" }, element("strong", {}, score(couple.cosine)),
         element("span", { class: "facts" }, couple.cosine.toFixed(4)))));
@@ -80,4 +87,14 @@ class PairView {
     decide([couple], verdict);
     app.advance();
   }
+}
+
+/* The number of the listed pair of two faces, null where there is none. */
+let byFaces = null;
+function listedPair(a, b) {
+  if (byFaces === null) {
+    byFaces = new Map();
+    for (let pair = 0; pair < pairs.a.length; pair++) byFaces.set(keyOf(pairs.aFace[pair], pairs.bFace[pair]), pair);
+  }
+  return byFaces.get(keyOf(a, b)) ?? null;
 }
