@@ -68,7 +68,10 @@ def export_table(settings: Settings, path: str, *, what: str, form: str) -> int:
         JobError: The file cannot be written.
     """
     if form not in FORMATS:
-        raise UsageError(f"--format must be one of {', '.join(FORMATS)}, not {form!r}")
+        raise UsageError(
+            f"the format must be one of {', '.join(FORMATS)}, not {form!r}: name the file accordingly, or "
+            f"give --format"
+        )
     if what not in ("pairs", "faces"):
         raise UsageError(f"--what must be pairs or faces, not {what!r}")
     write = {"parquet": _write_parquet, "csv": _write_csv, "npz": _write_npz}[form]

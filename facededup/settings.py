@@ -191,6 +191,7 @@ _OTHER_VARIABLES = ("key", "cache", "config")
 _NEAR = 0.85
 """How like a known name an unknown one is before it counts as misspelt: other programs may have theirs."""
 _TYPES = get_type_hints(Settings)
+_KINDS = {bool: "true or false", int: "a whole number", float: "a number", str: "a text in quotes"}
 _NAMES = tuple(item.name for item in fields(Settings))
 
 
@@ -286,9 +287,19 @@ def _from_file(path: str) -> dict[str, Any]:
     for key, value in read_toml(path, "configuration file").items():
         name = key.replace("-", "_")
         if name not in _NAMES:
-            raise UsageError(f"the configuration file {path!r} has an unknown key {key!r}")
+            raise UsageError(
+                f"the configuration file {path!r} has an unknown key {key!r}"
+                f"{_meant(name)}: keys are named as the options of the command line"
+            )
         values[name] = _check(name, value, f"in {path!r}")
     return values
+
+
+def _meant(name: str) -> str:
+    import difflib
+
+    near = difflib.get_close_matches(name, _NAMES, n=1, cutoff=_NEAR)
+    return f", perhaps meant as {near[0]!r}" if near else ""
 
 
 def _kind(name: str) -> type:
@@ -307,7 +318,7 @@ def _check(name: str, value: Any, where: str) -> Any:
     if kind is float and type(value) is int:
         return float(value)
     if type(value) is not kind:
-        raise UsageError(f"{name} {where} must be of type {kind.__name__}, not {value!r}")
+        raise UsageError(f"{name} {where} must be {_KINDS[kind]}, not {value!r}")
     return value
 
 

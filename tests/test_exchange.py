@@ -166,7 +166,7 @@ def test_what_does_not_fit_is_refused_in_a_sentence(filled, tmp_path):
 
 
 def test_wrong_words_missing_folders_and_a_missing_package(filled, tmp_path, monkeypatch):
-    with pytest.raises(UsageError, match="--format must be one of"):
+    with pytest.raises(UsageError, match="the format must be one of"):
         export_table(filled, str(tmp_path / "x"), what="pairs", form="xls")
     with pytest.raises(UsageError, match="--what must be"):
         export_table(filled, str(tmp_path / "x.csv"), what="images", form="csv")

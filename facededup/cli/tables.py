@@ -103,6 +103,10 @@ def _manifest(counts: ManifestCounts) -> str:
 
 def print_findings(out: Console, notes: Console, result: FindResult) -> None:
     """The summary, the largest clusters, and on `notes` what the user should know before trusting them."""
+    if not result.faces:
+        sentence = "there is no face to compare: the store has none; `facededup index PATH` adds images"
+        out.print(Text(sentence), soft_wrap=True)
+        return
     out.print(
         Text(
             f"{counted(result.faces, 'face')} compared at threshold {result.threshold:.4g} = cosine "

@@ -80,7 +80,11 @@ class Depot:
         try:
             yield self._redis
         except RedisError as exc:
-            raise JobError(f"the results at {without_password(self._url)} cannot be reached: {exc}") from exc
+            place, why = without_password(self._url), str(exc).rstrip(".")
+            raise JobError(
+                f"the results at {place} cannot be reached: {why}; start that server, or correct "
+                f"FACEDEDUP_RESULT_BACKEND (by default it is FACEDEDUP_BROKER_URL)"
+            ) from exc
 
 
 class Job:

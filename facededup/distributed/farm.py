@@ -232,8 +232,10 @@ class Farm:
                 retry_policy=_PATIENCE,
             )
         except OperationalError as exc:
-            place = without_password(self._app.conf.broker_url)
-            raise JobError(f"the broker at {place} cannot be reached: {exc}") from exc
+            place, why = without_password(self._app.conf.broker_url), str(exc).rstrip(".")
+            raise JobError(
+                f"the broker at {place} cannot be reached: {why}; start it, or correct FACEDEDUP_BROKER_URL"
+            ) from exc
         self._sent_at[unit] = time.monotonic()
 
     def _messages_waiting(self) -> int | None:

@@ -62,8 +62,10 @@ def find_workers(settings: Settings, *, seconds: float = 2.0) -> list[str]:
             connection.ensure_connection(max_retries=1, interval_start=0.2)
             answers = app.control.ping(timeout=seconds, connection=connection)
     except (OperationalError, OSError) as exc:
-        place = without_password(broker_of(settings))
-        raise JobError(f"the broker at {place} cannot be reached: {exc}") from exc
+        place, why = without_password(broker_of(settings)), str(exc).rstrip(".")
+        raise JobError(
+            f"the broker at {place} cannot be reached: {why}; start it, or correct FACEDEDUP_BROKER_URL"
+        ) from exc
     return sorted(name for answer in answers for name in answer)
 
 

@@ -11,6 +11,7 @@ from typer.testing import CliRunner
 from facededup.cli import options
 from facededup.cli.command import Command
 from facededup.cli.options import Request, takes
+from facededup.errors import UsageError
 from facededup.settings import Settings, load_settings
 
 CONFIGS = Path(__file__).parents[2] / "configs"
@@ -103,6 +104,24 @@ def test_command_line_beats_environment_beats_file(asked, tmp_path, monkeypatch)
     settings = asked("--config", str(config), "-p", "3").settings
     assert (settings.threshold, settings.limit, settings.processes) == (0.1, 2, 3)
     assert settings.reset
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("treshold = 0.5", "unknown key 'treshold', perhaps meant as 'threshold'"),
+        ("colour = 1", "unknown key 'colour': keys are named as"),
+        ('threshold = "high"', "threshold in 'own.toml' must be a number, not 'high'"),
+        ("flip = 1", "flip in 'own.toml' must be true or false, not 1"),
+        ("processes = 1.5", "processes in 'own.toml' must be a whole number, not 1.5"),
+    ],
+)
+def test_a_wrong_line_of_the_file_is_told_with_what_would_be_right(text, said, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "own.toml").write_text(text)
+    with pytest.raises(UsageError) as caught:
+        load_settings({}, config="own.toml", environment={})
+    assert said in str(caught.value)
 
 
 def test_a_misspelt_variable_is_told_and_others_are_left_alone(asked, monkeypatch):

@@ -1,12 +1,18 @@
 from __future__ import annotations
 
 import io
+import os
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 from rich.console import Console
 
 from facededup.cli.progress import TerminalProgress
 from facededup.progress import Progress
+
+ROOT = Path(__file__).parents[2]
 
 
 def terminal() -> Console:
@@ -54,3 +60,26 @@ def test_advance_before_a_step_is_harmless():
     progress: Progress = TerminalProgress(terminal())
     progress.advance()
     progress.finish()
+
+
+@pytest.mark.skipif(not hasattr(os, "openpty"), reason="needs terminals as Linux and macOS have them")
+@pytest.mark.parametrize(("kind", "bars"), [("xterm", True), ("dumb", False)])
+def test_a_dumb_terminal_gets_no_bars(kind, bars, tmp_path):
+    (tmp_path / "empty").mkdir()
+    leader, follower = os.openpty()
+    subprocess.run(
+        [sys.executable, "-m", "facededup", "index", "empty"],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(ROOT), "TERM": kind},
+        stdout=subprocess.DEVNULL,
+        stderr=follower,
+        timeout=120,
+        check=True,
+    )
+    os.close(follower)
+    with os.fdopen(leader, "rb", buffering=0) as seen:
+        try:
+            written = seen.read(4096)
+        except OSError:  # Linux says so when all is read and the other side closed
+            written = b""
+    assert bool(written) == bars

@@ -159,6 +159,13 @@ def test_search(looked_up, stream):
     assert harmless(text)
 
 
+def test_a_store_without_a_face_is_told_what_it_lacks(found):
+    out = io.StringIO()
+    print_findings(console(out), console(io.StringIO()), replace(found, faces=0, clusters=(), pairs=()))
+    assert "there is no face to compare" in out.getvalue()
+    assert "of the true kept" not in out.getvalue()
+
+
 def test_status(status, stream):
     print_status(console(stream), status)
     text = " ".join(plain(stream).split())

@@ -36,7 +36,7 @@ def test_check_names_the_workers_that_answer(redis, steady_worker):
     ("words", "url", "sentence"),
     [
         (["--queues", "index,nonsense"], "redis://127.0.0.1:{port}/0", "not 'nonsense'"),
-        ([], "redis://:secret@127.0.0.1:{port}/0", "cannot be reached"),
+        ([], "redis://:secret@127.0.0.1:{port}/0", "start that server, or correct FACEDEDUP_RESULT_BACKEND"),
         ([], "sqs://x:secret@y", "FACEDEDUP_BROKER_URL must begin with"),
         (["--check"], "amqp://u:secret@127.0.0.1:{port}//", "FACEDEDUP_RESULT_BACKEND"),
     ],

@@ -112,7 +112,9 @@ def _request(options: dict[str, Any]) -> Iterator[Request]:
     notes = console(sys.stderr, quiet=quiet)
     for name, meant in misspelt_variables().items():
         notes.print(f"note: {name} in the environment is no setting; {meant} is", soft_wrap=True)
-    with TerminalProgress(notes) if notes.is_terminal and not quiet else _no_progress() as progress:
+    # A dumb terminal cannot take a bar back: each would leave an empty line.
+    shows_bars = notes.is_terminal and not notes.is_dumb_terminal and not quiet
+    with TerminalProgress(notes) if shows_bars else _no_progress() as progress:
         yield Request(
             settings=settings,
             progress=progress if options["log_file"] is None else _logged(progress),
