@@ -185,7 +185,7 @@ def _print_clusters(out: Console, result: FindResult) -> None:
     top = result.clusters[:_TOP_CLUSTERS]
     folder = _common_folder(member.path for cluster in top for member in cluster.faces)
     _print_heading(out, "Clusters, largest first", folder)
-    table = _table("cluster", ">faces", ">min similarity", "", "images")
+    table = _table("cluster", ">faces", ">min\nsimilarity", "", "images")
     for cluster in top:
         table.add_row(
             cluster.id,
@@ -344,7 +344,8 @@ def _grid() -> Table:
 
 def _table(*headings: str) -> Table:
     """A table; a heading that begins with > is of a column of numbers."""
-    table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False)
+    # Two blanks between columns and no more: file names are long, and terminals narrow.
+    table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 1, 0, 0))
     for heading in headings:
         numbers = heading.startswith(">")
         table.add_column(

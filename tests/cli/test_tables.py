@@ -47,6 +47,28 @@ def test_pipes_get_no_colours(found, monkeypatch):
     assert "\x1b[" not in stream.getvalue()
 
 
+def test_no_line_in_a_pipe_ends_in_blanks(found, status):
+    stream = io.StringIO()
+    print_findings(console(stream), console(stream), found)
+    print_status(console(stream), status)
+    print_models(console(stream), MODELS)
+    lines = stream.getvalue().splitlines()
+    assert len(lines) > 20
+    assert [line for line in lines if line != line.rstrip(" ")] == []
+
+
+def test_a_file_name_of_42_letters_is_whole_in_a_terminal_of_80_columns(found, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+    name = f"{'person' * 3}/{'person' * 3}1.jpg"
+    face = replace(found.clusters[0].faces[0], path=f"/photos/{name}", face=0)
+    other = replace(face, path="/photos/other/x.jpg")
+    cluster = replace(found.clusters[0], size=2, faces=(face, other), new=True)
+    stream = Terminal()
+    print_findings(console(stream), console(stream), replace(found, clusters=(cluster,)))
+    assert len(name) == 42
+    assert name in plain(stream)
+
+
 def test_findings(found, stream):
     print_findings(console(stream), console(stream), found)
     text = plain(stream)
