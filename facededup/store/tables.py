@@ -96,11 +96,13 @@ def batch_arrays(batch: Batch, dimension: int) -> dict[str, Array]:
     times = arrays["image.indexed_at"]
     times[times == 0] = int(time.time())
     faces = [face for content in contents for face in content.faces]
-    counts = np.fromiter((len(content.faces) for content in contents), "<i4", len(contents))
+    counts = [len(content.faces) for content in contents]
     arrays |= {
         "content.digest": _join_digests(content.digest for content in contents).ravel(),
-        "content.faces": counts,
-        "face.number": np.arange(len(faces), dtype="<i4") - np.repeat(np.cumsum(counts) - counts, counts),
+        "content.faces": np.array(counts, "<i4"),
+        "face.number": np.fromiter(
+            chain.from_iterable(map(range, counts)), FACE_COLUMNS["number"], len(faces)
+        ),
         **_columns("face", _FACE_VALUES, FACE_COLUMNS, faces),
         "face.landmarks": _points(faces),
         "face.quality": _qualities(faces),

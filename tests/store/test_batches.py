@@ -14,6 +14,7 @@ from samples import DIMENSION, FINGERPRINT, Model, content, decided, digest, ima
 from facededup.store.base import Batch, Content
 from facededup.store.hdf5 import Hdf5Store
 from facededup.store.opener import open_store
+from facededup.store.tables import FACE_COLUMNS, IMAGE_COLUMNS, batch_arrays
 from facededup.types import Box, Face, Outcome
 
 PATHS = st.sampled_from([b"/p/a", b"/p/b", b"/p/c \xff\n", b"/p/d", b"/p/e", "/p/\u00e9".encode()])
@@ -92,6 +93,14 @@ def test_a_database_holds_what_the_model_holds(postgres_url, steps):
 @given(steps=STEPS)
 def test_a_redis_holds_what_the_model_holds(redis_url, steps):
     follow(open_store(redis_url), steps)
+
+
+def test_a_batch_has_the_kinds_of_the_columns_it_goes_into():
+    arrays = batch_arrays(numbered(0), DIMENSION)
+    for table, columns in (("image", IMAGE_COLUMNS), ("face", FACE_COLUMNS)):
+        for name in columns.keys() - {"id", "digest"}:
+            array = arrays[f"{table}.{name}"]
+            assert np.dtype((array.dtype, array.shape[1:])) == np.dtype(columns[name]), name
 
 
 def test_a_content_is_kept_for_an_image_that_comes_later(any_store):
