@@ -229,7 +229,9 @@ class _Search:
         self.cut = float(described["cut"])
         self.screen = Screen(axes) if axes.shape[1] else None
         self._opened = ExitStack()
-        self.rows = _from_store(described["store"], described["mark"], self._opened) or _from_depot(job)
+        rows = _from_store(described["store"], described["mark"], self._opened)
+        self.reads_store = rows is not None
+        self.rows = rows or _from_depot(job)
 
     def close(self) -> None:
         """Lets the store go."""
@@ -237,7 +239,7 @@ class _Search:
 
 
 class _Searches:
-    """The one search that this process has open: until another comes, it fails, or is left alone.
+    """The one search that this process has open: until another comes, its store fails, or it is left alone.
 
     A store that stays open keeps others from wiping what was removed from it.
     """
@@ -260,12 +262,14 @@ class _Searches:
             try:
                 yield self._open
             except BaseException:
-                self._close()
+                if self._open.reads_store:
+                    self._close()
                 raise
-            self._used = time.monotonic()
-            self._later = threading.Timer(IDLE_SECONDS, self._close_unused)
-            self._later.daemon = True
-            self._later.start()
+            finally:
+                self._used = time.monotonic()
+                self._later = threading.Timer(IDLE_SECONDS, self._close_unused)
+                self._later.daemon = True
+                self._later.start()
 
     def _close_unused(self) -> None:
         with self._turn:  # which another unit may have had meanwhile
