@@ -6,13 +6,13 @@ import math
 import os
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import replace
 from datetime import UTC, datetime
 
 import numpy as np
 
 from facededup.errors import JobError, UsageError
-from facededup.file_actions import ACTIONS, ActionLog, act, explain, free_name
+from facededup.file_actions import ACTIONS, ActionLog, act, explain, free_name, is_one_file
+from facededup.interrupt import StopRequest
 from facededup.listing import Listing
 from facededup.results import ApplyResult, ApplyStep
 from facededup.settings import Settings
@@ -64,22 +64,24 @@ def apply_findings(
         steps = tuple(planner.steps())
     acts = [step for step in steps if step.action in ACTIONS]
     failures: list[str] = []
+    begun = 0
     if not yes or not acts:
         log = None
     else:
         if to is not None:
             _make_folder(to)
         log = log or f"facededup-apply-{datetime.now(UTC).strftime('%Y%m%dT%H%M%SZ')}.jsonl"
-        failures = _perform(acts, log, settings.store)
+        begun = _perform(acts, planner, log, settings.store, failures)
     return ApplyResult(
         store=settings.store,
         action=action,
         clusters=planner.confirmed,
         unconfirmed=planner.unconfirmed,
         steps=steps,
-        done=len(acts) - len(failures) if log else 0,
+        done=begun - len(failures),
         failures=tuple(failures),
         log=None if log is None else os.path.abspath(log),
+        interrupted=log is not None and begun < len(acts),
     )
 
 
@@ -90,12 +92,18 @@ def _make_folder(path: str) -> None:
         raise JobError(f"cannot make the folder {path!r}: {exc.strerror}; nothing was done") from exc
 
 
-def _perform(acts: list[ApplyStep], log: str, store: str) -> list[str]:
-    failures = []
-    with ActionLog(log, {"store": os.path.abspath(store)}) as journal:
-        for step in acts:
-            if not os.path.exists(step.kept):
-                failures.append(f"{step.path!r} was left: {step.kept!r}, which was to be kept, is gone")
+def _perform(acts: list[ApplyStep], planner: _Planner, log: str, store: str, failures: list[str]) -> int:
+    """Does one after the other until Ctrl-C; how many, those that failed included."""
+    with ActionLog(log, {"store": os.path.abspath(store)}) as journal, StopRequest() as stop:
+        for number, step in enumerate(acts):
+            if stop.requested:
+                return number
+            # Once more: much may have happened to either file since all was planned.
+            if trouble := planner.trouble(step.kept):
+                failures.append(f"{step.path!r} was left: {step.kept!r} was to be kept, but {trouble}")
+                continue
+            if trouble := planner.trouble(step.path):
+                failures.append(f"{step.path!r} was left: {trouble}")
                 continue
             journal.note(
                 {"action": step.action, "from": step.path, "to": step.target, "kept": step.kept}
@@ -105,7 +113,8 @@ def _perform(acts: list[ApplyStep], log: str, store: str) -> list[str]:
                 act(step.action, step.path, step.target)
             except OSError as exc:
                 failures.append(explain(exc, step.action, step.path))
-    return failures
+                journal.note({"failed": failures[-1]})
+    return len(acts)
 
 
 class _Planner:
@@ -122,6 +131,9 @@ class _Planner:
         self._to = None if to is None else os.path.abspath(to)
         self._every = every
         self._taken: set[str] = set()
+        self._row_of: dict[str, int] = {}
+        self._gone: dict[int, str] = {}
+        """The cluster that an image which moves or is deleted went with."""
         self.confirmed = self.unconfirmed = 0
 
     def steps(self) -> Iterator[ApplyStep]:
@@ -152,7 +164,8 @@ class _Planner:
         for image, row in images:
             faces.setdefault(image, row)
         shown = Counter(image for image, _ in images)
-        sound = [(image, row, self._trouble(image)) for image, row in faces.items()]
+        self._row_of |= {listing.path(image): image for image in faces}
+        sound = [(image, row, self.trouble(listing.path(image))) for image, row in faces.items()]
         best = next((image for image, _, trouble in sound if not trouble), None)
         if best is None:
             for image, _, trouble in sound:
@@ -161,9 +174,10 @@ class _Planner:
         praise = self._praise(best, faces[best])
         yield ApplyStep(key, listing.path(best), "keep", f"the best of {len(faces)}: {praise}")
         for image, row, trouble in sound:
-            if image != best:
-                step = self._step(key, image, row, best, shows_others=self._faces_in(image) > shown[image])
-                yield replace(step, action="left", reason=trouble, kept="", target=None) if trouble else step
+            if trouble:
+                yield ApplyStep(key, listing.path(image), "left", trouble)
+            elif image != best:
+                yield self._step(key, image, row, best, shows_others=self._faces_in(image) > shown[image])
 
     def _faces_in(self, image: int) -> int:
         return int(self._listing.copies.faces[self._listing.images.first[image]])
@@ -172,11 +186,15 @@ class _Planner:
         listing = self._listing
         path, kept = listing.path(image), listing.path(best)
         first = listing.images.first
-        if os.path.realpath(path) == os.path.realpath(kept):
+        if is_one_file(path, kept):
             return ApplyStep(key, path, "left", "it is the same file as the one kept")
         if shows_others and first[image] != first[best]:
             number = self._faces_in(image)
             return ApplyStep(key, path, "left", f"it shows {number} faces, others than this person's, too")
+        if image in self._gone:
+            return ApplyStep(key, path, "left", f"it goes with cluster {self._gone[image]}")
+        if self._action in ("move", "delete"):
+            self._gone[image] = key
         reason = "byte-identical to the one kept" if first[image] == first[best] else self._praise(image, row)
         if self._action == LIST:
             return ApplyStep(key, path, LIST, reason, kept)
@@ -202,14 +220,14 @@ class _Planner:
         parts = ", ".join(f"{name} {value:.2f}" for name, value in known)
         return f"quality {quality[0]:.2f} ({parts}), {size}"
 
-    def _trouble(self, image: int) -> str:
-        """Why a file is not touched, "" where it is as it was indexed."""
-        images = self._listing.images
+    def trouble(self, path: str) -> str:
+        """Why a file of these clusters is not touched, "" where it is as it was indexed."""
+        images, image = self._listing.images, self._row_of[path]
         try:
-            found = os.stat(images.path[image])
+            found = os.stat(path)
         except OSError as exc:
             return f"it cannot be reached: {exc.strerror}"
-        if os.path.islink(images.path[image]):
+        if os.path.islink(path):
             return "it is a link to another file"
         if (found.st_size, found.st_mtime_ns) != (images.size[image], images.mtime_ns[image]):
             return "it changed since it was indexed"

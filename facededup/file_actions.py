@@ -1,7 +1,7 @@
 """Copies, moves, links and deletes files so that nothing is overwritten, and that can be taken back.
 
-Each act is written to a log (JSON lines) and flushed before it is done, so whatever interrupts the work, the
-log names all that may have happened.
+Each act is written to a log (JSON lines) and flushed before it is done, and so is why one failed, so whatever
+interrupts the work, the log names all that may have happened.
 """
 
 from __future__ import annotations
@@ -11,14 +11,14 @@ import filecmp
 import json
 import os
 import shutil
-from collections.abc import Iterator
+import unicodedata
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Self
 
 from facededup.errors import JobError, PathNotFoundError, UsageError
-from facededup.store.files import write_all
+from facededup.store.files import flush_folder, write_all
 
 SCHEMA = "facededup/apply/1"
 ACTIONS = ("copy", "move", "hardlink", "delete")
@@ -46,7 +46,13 @@ class ActionLog:
             raise UsageError(f"the log {path!r} is there already: give another name by --log") from exc
         except OSError as exc:
             raise JobError(f"cannot write the log {path!r}: {exc.strerror}; nothing was done") from exc
-        self.note({"schema": SCHEMA, "at": datetime.now(UTC).isoformat(timespec="seconds"), **about})
+        try:
+            self._write({"schema": SCHEMA, "at": datetime.now(UTC).isoformat(timespec="seconds"), **about})
+            flush_folder(os.path.abspath(path))
+        except OSError as exc:
+            os.close(self._file)
+            os.unlink(path)
+            raise JobError(f"cannot write the log {path!r}: {exc.strerror}; nothing was done") from exc
 
     def note(self, entry: dict[str, Any]) -> None:
         """Adds a line, durably.
@@ -55,10 +61,15 @@ class ActionLog:
             JobError: It cannot be written.
         """
         try:
-            write_all(self._file, json.dumps(entry).encode() + b"\n")
-            os.fsync(self._file)
+            self._write(entry)
         except OSError as exc:
-            raise JobError(f"cannot write the log {self._path!r}: {exc.strerror}; stopped there") from exc
+            raise JobError(
+                f"cannot write the log {self._path!r}: {exc.strerror}; stopped there, what was done is in it"
+            ) from exc
+
+    def _write(self, entry: dict[str, Any]) -> None:
+        write_all(self._file, json.dumps(entry).encode() + b"\n")
+        os.fsync(self._file)
 
     def __enter__(self) -> Self:
         return self
@@ -94,7 +105,10 @@ def act(action: str, source: str, target: str | None) -> None:
     if target is None:
         os.unlink(source)
         return
-    os.makedirs(os.path.dirname(target), exist_ok=True)
+    folder = os.path.dirname(target)
+    if not os.path.isdir(folder):
+        os.makedirs(folder, exist_ok=True)
+        flush_folder(folder)
     if action == "hardlink":
         os.link(source, target, follow_symlinks=False)
     elif action == "copy":
@@ -116,6 +130,7 @@ def move(source: str, target: str) -> None:
             raise
         _copy(source, target)
     try:
+        flush_folder(target)
         os.unlink(source)
     except OSError:  # a read-only folder: what was made is taken back
         os.unlink(target)
@@ -123,26 +138,67 @@ def move(source: str, target: str) -> None:
 
 
 def _copy(source: str, target: str) -> None:
-    """A copy with its times, on the disk when this returns, or none at all."""
-    with open(source, "rb") as read, open(target, "xb") as written:
+    """A copy with its times, its bytes on the disk when this returns, or none at all."""
+    with open(source, "rb") as read, open(target, "xb", opener=_private) as written:
         try:
+            before = os.fstat(read.fileno())
             shutil.copyfileobj(read, written, 1 << 20)
             written.flush()
             os.fsync(written.fileno())
-            shutil.copystat(source, target)
+            _refuse_changed(before, os.fstat(read.fileno()))
+            with suppress(PermissionError):  # FAT has no permissions to copy; times come first
+                shutil.copystat(source, target)
         except BaseException:
             os.unlink(target)
             raise
 
 
+def _refuse_changed(before: os.stat_result, after: os.stat_result) -> None:
+    if (before.st_size, before.st_mtime_ns) != (after.st_size, after.st_mtime_ns):
+        raise OSError(errno.EBUSY, "it changed while it was copied")
+
+
+def _private(path: str, flags: int) -> int:
+    return os.open(path, flags, 0o600)
+
+
+def is_one_file(a: str, b: str) -> bool:
+    """Whether two paths are one name of one file, so that to remove either is to remove both.
+
+    By a link in either, a folder mounted twice, letter case where that makes no difference. Two hard links
+    are two names. False where one cannot be reached.
+    """
+    try:
+        if not os.path.samefile(a, b):
+            return False
+        (folder, name), (other, its_name) = (
+            os.path.split(os.path.realpath(a)),
+            os.path.split(os.path.realpath(b)),
+        )
+        return _folded(name) == _folded(its_name) and os.path.samefile(folder, other)
+    except OSError:
+        return False
+
+
+def _folded(name: str) -> str:
+    """What some file systems hold for the same name."""
+    return unicodedata.normalize("NFC", name).casefold()
+
+
 def free_name(folder: str, name: str, taken: set[str]) -> str:
-    """A path in a folder, `a.jpg`, else `a-2.jpg`, that no file has nor `taken`, to which it is added."""
+    """A path in a folder, `a.jpg`, else `a-2.jpg`, that no file has.
+
+    Args:
+        folder: Where.
+        name: That is wanted.
+        taken: What was given before, as file systems see it that know no letter case; this is added.
+    """
     stem, ending = os.path.splitext(name)
     number, path = 1, os.path.join(folder, name)
-    while path in taken or os.path.lexists(path):
+    while _folded(path) in taken or os.path.lexists(path):
         number += 1
         path = os.path.join(folder, f"{stem}-{number}{ending}")
-    taken.add(path)
+    taken.add(_folded(path))
     return path
 
 
@@ -162,7 +218,7 @@ def undo(path: str) -> Undone:
         UsageError: It is none.
     """
     reverted, kept = 0, []
-    for entry in reversed(list(_acts(path))):
+    for entry in reversed(_acts(path)):
         action, source, target = entry["action"], entry["from"], entry.get("to")
         try:
             said = _revert(action, source, target)
@@ -190,13 +246,25 @@ def _revert(action: str, source: str, target: str | None) -> str | None:
         return None
     if not os.path.lexists(source):
         return f"{target!r} was left: {source!r}, of which it is a {action}, is gone"
-    if not filecmp.cmp(source, target, shallow=False):
+    if is_one_file(source, target):
+        return f"{target!r} was left: {source!r} leads to it by now"
+    if not (filecmp.cmp(source, target, shallow=False) or _is_cut_off(target, source)):
         return f"{target!r} was left: it is no longer the same as {source!r}"
     os.unlink(target)
     return None
 
 
-def _acts(path: str) -> Iterator[dict[str, Any]]:
+def _is_cut_off(path: str, whole: str) -> bool:
+    """Whether a file holds the beginning of another: a copy that was killed."""
+    with open(path, "rb") as short, open(whole, "rb") as long:
+        while block := short.read(1 << 20):
+            if block != long.read(len(block)):
+                return False
+    return True
+
+
+def _acts(path: str) -> list[dict[str, Any]]:
+    """What was done, or may have been."""
     try:
         with open(path, "rb") as file:
             lines = file.read().split(b"\n")
@@ -206,12 +274,24 @@ def _acts(path: str) -> Iterator[dict[str, Any]]:
         raise JobError(f"cannot read the log {path!r}: {exc.strerror}") from exc
     # The text behind the last line break is a line cut off while it was written: its act was never begun.
     try:
-        about, *acts = [json.loads(line) for line in lines[:-1]]
-        is_log = about["schema"] == SCHEMA and all(
-            entry["action"] in ACTIONS and isinstance(entry["from"], str) for entry in acts
-        )
-    except (ValueError, KeyError, TypeError) as exc:
+        about, *entries = [json.loads(line) for line in lines[:-1]]
+        is_log = about["schema"] == SCHEMA and all(map(_is_entry, entries))
+    except (ValueError, KeyError, TypeError, RecursionError) as exc:
         raise UsageError(f"{path!r} is no log of `facededup apply`") from exc
     if not is_log:
         raise UsageError(f"{path!r} is no log of `facededup apply`")
-    yield from acts
+    acts: list[dict[str, Any]] = []
+    for entry in entries:
+        if "failed" in entry:
+            del acts[-1:]
+        else:
+            acts.append(entry)
+    return acts
+
+
+def _is_entry(entry: dict[str, Any]) -> bool:
+    """Whether it is an act, or says that the one before it failed."""
+    if "failed" in entry:
+        return True
+    kind = str if entry["action"] != "delete" else type(None)
+    return entry["action"] in ACTIONS and type(entry["from"]) is str and type(entry.get("to")) is kind

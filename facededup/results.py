@@ -510,6 +510,7 @@ class ApplyResult:
         done: Images acted on; 0 where it was only said.
         failures: What could not be done, a sentence each.
         log: The log, for `--undo`; None where nothing was done.
+        interrupted: True if the user stopped it; the rest was not begun.
     """
 
     store: str
@@ -520,3 +521,4 @@ class ApplyResult:
     done: int
     failures: tuple[str, ...]
     log: str | None
+    interrupted: bool = False

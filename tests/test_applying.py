@@ -3,6 +3,8 @@
 import errno
 import json
 import os
+import resource
+import signal
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +13,7 @@ from synthetic import FINGERPRINT, digest_of, people
 from typer.testing import CliRunner
 
 import facededup
-from facededup import file_actions
+from facededup import applying, file_actions
 from facededup.cli.app import app
 from facededup.errors import JobError, PathNotFoundError, UsageError
 from facededup.images.read import file_stat
@@ -27,7 +29,9 @@ def run(*arguments):
 def put(store, path, number, vectors, score=None, *, text=None):
     """An image in the store and on the disk."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(text or f"picture {number}")
+    text = text or f"picture {number}"
+    if not path.exists() or path.read_text() != text:
+        path.write_text(text)
     quality = None if score is None else Quality(score, 1.0, score, 1.0, 1.0)
     faces = tuple(Face(Box(10 * k, 0, 8, 8), 1.0, (), quality) for k in range(len(vectors)))
     record = ImageRecord(
@@ -308,3 +312,168 @@ def test_wrong_usage_is_a_sentence(folder, store):
     assert "1 cluster left out" in shell.output
     facededup.index([folder / "a"], store=store + ".new", processes=1)
     assert run("list", "--store", store + ".new").exit_code == 2
+
+
+def meanwhile(monkeypatch, happens, *, after=False):
+    """Something else happens right before the first act, or after it."""
+    pending = [happens]
+
+    def acting(action, source, target):
+        if not after:
+            for once in pending[:]:
+                pending.remove(once)
+                once()
+        file_actions.act(action, source, target)
+        for once in pending[:]:
+            pending.remove(once)
+            once()
+
+    monkeypatch.setattr(applying, "act", acting)
+
+
+def test_twins_of_two_people_move_once(tmp_path, store):
+    """A byte-identical pair of photos of two people is in two clusters."""
+    one = people(2, 3)
+    for name in ("a.jpg", "b.jpg"):
+        put(store, tmp_path / name, 0, [one[0], one[3]], 0.9, text="both")
+    facededup.find(store=store)
+    plan = facededup.apply_findings("copy", to=tmp_path / "out", store=store)
+    assert [step.action for step in plan.steps] == ["keep", "copy"] * 2
+    log = tmp_path / "log"
+    result = facededup.apply_findings("move", to=tmp_path / "out", yes=True, log=log, store=store)
+    assert [step.action for step in result.steps] == ["keep", "move", "keep", "left"]
+    assert result.steps[3].reason == f"it goes with cluster {result.steps[0].cluster}"
+    assert (result.done, result.failures) == (1, ())
+    undone = facededup.undo_apply(log)
+    assert (undone.reverted, undone.kept) == (1, ())
+    assert set(files(tmp_path)) == {"a.jpg", "b.jpg"}
+
+
+@pytest.mark.parametrize("name", ["b/x.jpg", "a/x.jpg"])
+def test_both_files_are_looked_at_again_before_each_act(folder, store, monkeypatch, name):
+    """The one that is kept, and the one that would go, change while another image is acted on."""
+    meanwhile(monkeypatch, lambda: (folder / name).write_text("somebody else by now"), after=True)
+    result = facededup.apply_findings("delete", yes=True, log=folder / "log", store=store)
+    assert (result.done, len(result.failures)) == (1, 1)
+    assert "a/x.jpg' was left: " in result.failures[0]
+    assert "changed since it was indexed" in result.failures[0]
+    assert set(files(folder)) == {"a/x.jpg", "b/x.jpg", "c/1.jpg", "c/2.jpg"}
+
+
+def test_one_file_under_two_paths_is_left(tmp_path, store):
+    """Where letter case makes no difference, two paths that differ in it are one file."""
+    vector = people(1, 1)
+    put(store, tmp_path / "a.jpg", 0, vector, text="same")
+    (tmp_path / "A.JPG").hardlink_to(tmp_path / "a.jpg")  # what a stat tells of both there
+    (tmp_path / "z.jpg").hardlink_to(tmp_path / "a.jpg")
+    for name in ("A.JPG", "z.jpg"):
+        put(store, tmp_path / name, 0, vector, text="same")
+    facededup.find(store=store)
+    result = facededup.apply_findings("delete", store=store)
+    assert actions(result, tmp_path) == {"A.JPG": "keep", "a.jpg": "left", "z.jpg": "delete"}
+    assert result.steps[1].reason == "it is the same file as the one kept"
+
+
+def test_names_that_differ_in_letter_case_get_two_names(tmp_path, store):
+    one = people(1, 3)
+    for number, name in enumerate(["a/best.jpg", "b/x.jpg", "c/X.jpg"]):
+        put(store, tmp_path / name, number, one[number : number + 1], 0.9 - number / 10)
+    facededup.find(store=store)
+    result = facededup.apply_findings("copy", to=tmp_path / "out", every=True, store=store)
+    assert [os.path.basename(step.target) for step in result.steps if step.target] == ["x.jpg", "X-2.jpg"]
+
+
+def test_a_move_that_was_replaced_by_a_link_is_not_taken_back(folder, store):
+    """The link leads to the only copy."""
+    log = folder / "log"
+    facededup.apply_findings("move", to=folder / "out", yes=True, log=log, store=store)
+    entry = json.loads(log.read_text().splitlines()[1])
+    os.symlink(entry["to"], entry["from"])
+    undone = facededup.undo_apply(log)
+    assert undone.reverted == 1
+    assert len(undone.kept) == 1
+    assert "leads to it by now" in undone.kept[0]
+    assert Path(entry["to"]).read_text() == Path(entry["from"]).read_text() == "picture 2"
+
+
+@pytest.mark.parametrize("action", ["copy", "move"])
+def test_a_copy_that_was_killed_half_way_is_taken_back(folder, store, action):
+    before = files(folder)
+    log = folder / "log"
+    facededup.apply_findings(action, to=folder / "out", yes=True, log=log, store=store)
+    entry = json.loads(log.read_text().splitlines()[-1])
+    Path(entry["from"]).write_text(before[os.path.relpath(entry["from"], folder)])
+    os.truncate(entry["to"], 4)
+    undone = facededup.undo_apply(log)
+    assert (undone.reverted, undone.kept) == (2, ())
+    assert files(folder) == before
+
+
+def test_an_act_that_failed_is_not_taken_back(folder, store, monkeypatch):
+    """Somebody else's file took the name: of the same bytes, and still not ours to remove."""
+    plan = facededup.apply_findings("copy", to=folder / "out", store=store)
+    step = next(step for step in plan.steps if step.target)
+
+    def take_the_name():
+        os.makedirs(os.path.dirname(step.target))
+        Path(step.target).write_bytes(Path(step.path).read_bytes())
+
+    meanwhile(monkeypatch, take_the_name)
+    result = facededup.apply_findings("copy", to=folder / "out", yes=True, log=folder / "log", store=store)
+    assert (result.done, len(result.failures)) == (1, 1)
+    assert "File exists" in result.failures[0]
+    assert facededup.undo_apply(folder / "log").reverted == 1
+    assert Path(step.target).exists()
+
+
+def test_ctrl_c_ends_after_the_act_at_hand(folder, store, monkeypatch):
+    meanwhile(monkeypatch, lambda: os.kill(os.getpid(), signal.SIGINT))
+    shell = run("move", "--to", f"{folder}/out", "--yes", "--log", f"{folder}/log", "--store", store)
+    assert shell.exit_code == 130
+    assert "1 done; the log for --undo is" in shell.stdout
+    assert len((folder / "log").read_text().splitlines()) == 2
+    assert facededup.undo_apply(folder / "log").reverted == 1
+
+
+def test_a_full_disk(folder, store):
+    """The log cannot be begun: nothing is done, and its name is free again; or it ends on the way."""
+    before = files(folder)
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    log = folder / "log"
+    for room, said in ((10, "nothing was done"), (300, "stopped there")):
+        resource.setrlimit(resource.RLIMIT_FSIZE, (room, limits[1]))
+        try:
+            with pytest.raises(JobError, match=said):
+                facededup.apply_findings("move", to=folder / "out", yes=True, log=log, store=store)
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+        assert log.exists() == (room == 300)
+        assert files(folder) == before
+    assert facededup.undo_apply(log).reverted == 0
+
+
+def test_a_file_system_without_permissions_takes_copies(folder, store, monkeypatch):
+    """As FAT on a stick: what its permissions cannot say is refused."""
+
+    def refuse(path, *_, **__):
+        raise PermissionError(errno.EPERM, os.strerror(errno.EPERM), path)
+
+    monkeypatch.setattr("shutil.os.chmod", refuse)
+    result = facededup.apply_findings("copy", to=folder / "out", yes=True, log=folder / "log", store=store)
+    assert (result.done, result.failures) == (2, ())
+    for step in result.steps[1:]:
+        assert os.stat(step.target).st_mtime_ns == os.stat(step.path).st_mtime_ns
+
+
+def test_a_copy_is_never_more_readable_than_its_source(folder, store, monkeypatch):
+    os.chmod(folder / "a/y.jpg", 0o600)
+    seen = []
+    copied = file_actions.shutil.copyfileobj
+
+    def looking(read, written, length):
+        seen.append(os.fstat(written.fileno()).st_mode & 0o777)
+        copied(read, written, length)
+
+    monkeypatch.setattr(file_actions.shutil, "copyfileobj", looking)
+    facededup.apply_findings("copy", to=folder / "out", yes=True, log=folder / "log", store=store)
+    assert seen == [0o600, 0o600]

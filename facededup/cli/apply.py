@@ -8,7 +8,7 @@ import typer
 
 from facededup.cli.options import Request, StoreOptions, takes
 from facededup.cli.text import counted, shown
-from facededup.errors import JobError, UsageError
+from facededup.errors import InterruptedRunError, JobError, UsageError
 
 Action = Annotated[
     str | None,
@@ -83,6 +83,9 @@ def _apply(request: Request, action: str, *, to: str | None, every: bool, yes: b
         out.print(f"{result.done:,} done; {named} is {shown(result.log)}", markup=False, soft_wrap=True)
     elif planned and action != "list":
         out.print("nothing was done: --yes does it")
+    if result.interrupted:
+        again = "the same command" if log is None else "the same command with another --log"
+        raise InterruptedRunError(f"interrupted; {again} does the rest")
     if result.failures:
         raise JobError(f"{len(result.failures)} of {planned} images could not be handled, see above")
 
