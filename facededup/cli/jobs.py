@@ -217,6 +217,7 @@ def show_findings(request: Request, result: FindResult) -> None:
 
 
 def _write_files(request: Request, result: FindResult) -> None:
+    from facededup.cli.tables import note_limit
     from facededup.report.csv_report import write_pairs
     from facededup.report.json_report import write_findings
 
@@ -229,6 +230,8 @@ def _write_files(request: Request, result: FindResult) -> None:
         write_report(request, result)
     if request.contact_sheet is not None:
         write_sheets(request, request.contact_sheet)
+    if request.json_file or request.csv_file or request.report_file:
+        note_limit(request.notes, result)
 
 
 def write_sheets(request: Request, folder: str) -> None:

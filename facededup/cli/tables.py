@@ -131,6 +131,10 @@ def print_findings(out: Console, notes: Console, result: FindResult) -> None:
             f"{counted(result.decisions['contradictions'], '`same` decision')} left out of the clusters: a "
             f"chain of them joins faces decided to be different, and that wins; see `decisions list`",
         )
+
+
+def note_limit(notes: Console, result: FindResult) -> None:
+    """Says where the files that were written do not list everything."""
     if len(result.pairs) < result.pairs_total:
         _note(notes, f"files list {len(result.pairs):,} of {result.pairs_total:,} pairs; --limit 0 lists all")
 

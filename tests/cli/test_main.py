@@ -80,6 +80,13 @@ def test_find_as_json_on_standard_output(demo):
     assert json.loads((folder / "m.json").read_text())["command"] == "find"
 
 
+def test_what_the_files_leave_out_is_told_where_there_are_files(demo):
+    folder, _ = demo
+    find = ("find", "--store", str(folder / "demo" / "facededup.h5"), "--limit", "3")
+    assert b"files list" not in facededup(*find, cwd=folder).stderr
+    assert b"files list 3 of 36 pairs" in facededup(*find, "--csv", "few.csv", cwd=folder).stderr
+
+
 def test_files_are_written_though_nobody_reads_the_terminal(demo):
     folder, _ = demo
     store, read, write = str(folder / "demo" / "facededup.h5"), *os.pipe()

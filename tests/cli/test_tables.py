@@ -6,7 +6,14 @@ from dataclasses import replace
 
 import pytest
 
-from facededup.cli.tables import print_findings, print_index, print_models, print_search, print_status
+from facededup.cli.tables import (
+    note_limit,
+    print_findings,
+    print_index,
+    print_models,
+    print_search,
+    print_status,
+)
 from facededup.cli.terminal import console
 from facededup.cli.text import shown, size
 from facededup.models.catalog import MODELS
@@ -129,7 +136,7 @@ def test_an_approximate_search_names_its_recall_and_the_price_of_an_exact_one(fo
 
 def test_a_capped_listing_is_a_note(found):
     notes = io.StringIO()
-    print_findings(console(io.StringIO()), console(notes), replace(found, pairs_total=1_000_000))
+    note_limit(console(notes), replace(found, pairs_total=1_000_000))
     assert "files list 7 of 1,000,000 pairs" in notes.getvalue()
 
 
