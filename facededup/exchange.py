@@ -62,7 +62,7 @@ def export_table(settings: Settings, path: str, *, what: str, form: str) -> int:
         Rows written.
 
     Raises:
-        UsageError: There is no such table or format, or no findings.
+        UsageError: There is no such table or format, or no findings; the path is no file.
         StoreNotFoundError: There is no store.
         PackageMissingError: Parquet without pyarrow.
         JobError: The file cannot be written.
@@ -74,6 +74,9 @@ def export_table(settings: Settings, path: str, *, what: str, form: str) -> int:
         )
     if what not in ("pairs", "faces"):
         raise UsageError(f"--what must be pairs or faces, not {what!r}")
+    # Put in the place of a device, the table would destroy it.
+    if path == "-" or (os.path.exists(path) and not os.path.isfile(path)):
+        raise UsageError(f"export makes a file, and {path!r} is none: give a name such as pairs.csv")
     write = {"parquet": _write_parquet, "csv": _write_csv, "npz": _write_npz}[form]
     with open_store(settings.store, settings.key_file).snapshot() as snapshot:
         blocks = _pairs(snapshot) if what == "pairs" else _faces(snapshot)

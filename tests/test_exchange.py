@@ -2,6 +2,7 @@
 
 import csv
 import json
+import os
 import sys
 
 import numpy as np
@@ -163,6 +164,19 @@ def test_what_does_not_fit_is_refused_in_a_sentence(filled, tmp_path):
     with pytest.raises(PathNotFoundError):
         import_faces(filled, str(tmp_path / "nowhere.npz"))
     assert pairs_of(filled.store) == before
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs named pipes")
+@pytest.mark.parametrize("name", ["-", "pipe", "."])
+def test_only_a_file_is_replaced(filled, name, tmp_path, monkeypatch):
+    here = tmp_path / "here"
+    here.mkdir()
+    monkeypatch.chdir(here)
+    os.mkfifo("pipe")
+    with pytest.raises(UsageError, match="export makes a file"):
+        export_table(filled, name, what="pairs", form="csv")
+    assert os.listdir() == ["pipe"]
+    assert not os.path.isfile("pipe")
 
 
 def test_wrong_words_missing_folders_and_a_missing_package(filled, tmp_path, monkeypatch):

@@ -106,7 +106,8 @@ def dedupe(
         if indexed.interrupted:
             raise InterruptedRunError("interrupted; the work so far is kept, the same command continues it")
         found = api.find(settings=settings, progress=shown)
-        sections = metrics_sections(indexed, found, {**given, "queue": queue, "reset": reset})
+        options = {**given, "threshold": found.threshold, "queue": queue, "reset": reset}
+        sections = metrics_sections(indexed, found, options)
         _write(target["findings"], legacy_findings(found, symmetric=symmetric))
         _write(target["perf"], sections)
         if report:

@@ -42,7 +42,7 @@ def test_findings_metrics_and_report(pictures):
     sections = read(pictures, "perf")
     assert list(sections) == ["timing", "perfs", "info", "options"]
     assert sections["info"]["Total Files"] == 17
-    assert sections["options"]["model"] == "Dlib"
+    assert (sections["options"]["model"], sections["options"]["threshold"]) == ("Dlib", 0.4)
     page = pictures / "_report_Dlib_dlib.html"
     assert page.read_text(encoding="utf-8").lower().startswith("<!doctype html>")
     assert f"Report saved to {page}" in text
