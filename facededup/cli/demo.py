@@ -45,9 +45,10 @@ def demo(
     show_index(request, api.index([pictures], settings=settings, progress=request.progress))
     request.out.print()
     show_findings(request, api.find(settings=settings, progress=request.progress))
-    probe = os.path.join(pictures, "hopper-dark.jpg")
-    command = f"facededup search {shlex.quote(probe)} --store {shlex.quote(store)}"
-    request.out.print(f"\nNext: {shown(command)}", soft_wrap=True)
+    probe = shlex.quote(os.path.join(pictures, "hopper-dark.jpg"))
+    where = f"--store {shlex.quote(store)}"
+    request.out.print(f"\nNext: {shown(f'facededup search {probe} {where}')}", soft_wrap=True)
+    request.out.print(f"      {shown(f'facededup review {where}')}", soft_wrap=True)
 
 
 def write_pictures(folder: str) -> None:

@@ -47,6 +47,8 @@ def test_the_demo_says_what_happened(demo):
     assert "OK 13, NO_FACE_DETECTED 3, FILE_ERROR 1" in text
     assert "faces embedded  12" in text
     assert "in 2 clusters" in text
+    store = os.path.join("demo", "facededup.h5")
+    assert text.splitlines()[-1].strip() == f"facededup review --store {store}"
     for name in ("no-face-cat.jpg", "no-face-coffee.jpg", "no-face-rocket.jpg", "damaged-file.jpg"):
         assert name in text
 
