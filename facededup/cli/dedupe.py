@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from facededup.cli import open_closed_streams
 from facededup.cli.command import Command
 from facededup.errors import InterruptedRunError
 from facededup.models.catalog import DEFAULT_DETECTOR, DEFAULT_MODEL
@@ -173,6 +174,7 @@ def _write(path: str, document: Any) -> None:
 
 def main() -> None:
     """Runs `dedupe` and leaves the process with its exit code."""
+    open_closed_streams()
     try:
         from facededup.metrics import measure_from_process_start
 

@@ -229,6 +229,23 @@ def test_a_reader_that_leaves_is_no_drama(tmp_path):
     assert result.stderr == b""
 
 
+@pytest.mark.skipif(os.name != "posix", reason="needs a shell that closes streams")
+@pytest.mark.parametrize("closed", [">&-", ">&- 2>&-", "<&- >&- 2>&-"])
+def test_closed_streams_are_no_error(closed, tmp_path):
+    (tmp_path / "empty").mkdir()
+    line = f'"{sys.executable}" -m facededup run empty --json found.json {closed}'
+    ended = subprocess.run(
+        ["sh", "-c", line],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        timeout=120,
+        check=False,
+    )
+    assert (ended.returncode, ended.stderr) == (0, b"")
+    assert json.loads((tmp_path / "found.json").read_text())["faces"] == 0
+
+
 def test_a_broken_pipe_that_is_not_the_terminals_is_an_error_with_a_sentence():
     def body() -> None:
         read, write = os.pipe()
