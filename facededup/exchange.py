@@ -9,7 +9,6 @@ cluster, all pairs of the store and in no order. What `import` reads is the tabl
 
 from __future__ import annotations
 
-import csv
 import hashlib
 import json
 import os
@@ -21,6 +20,7 @@ from typing import Any
 import numpy as np
 
 from facededup.copies import Copies
+from facededup.csv_rows import csv_writer
 from facededup.errors import (
     JobError,
     PackageMissingError,
@@ -32,12 +32,14 @@ from facededup.errors import (
 from facededup.listing import Listing
 from facededup.manifest import decode_tags, encode_tags, tag_columns, tag_heading
 from facededup.settings import Settings
-from facededup.store.base import Batch, Content, Fingerprint, ImageRecord, Snapshot
+from facededup.store.base import DIGEST_BYTES, Batch, Content, Fingerprint, ImageRecord, Snapshot
 from facededup.store.opener import open_store
 from facededup.tagging import note_columns
 from facededup.types import Array, Box, Face, FileStat, Floats, Outcome
 
 FORMATS = ("parquet", "csv", "npz")
+COLUMNS = ("path", "face", "x", "y", "w", "h", "confidence", "digest", "tags", "embedding")
+"""What `import` takes of a table; others are passed over."""
 BLOCK = 65_536
 BATCH_IMAGES = 1_000
 
@@ -110,12 +112,14 @@ def import_faces(settings: Settings, path: str) -> tuple[int, int]:
     store = open_store(settings.store, settings.key_file, encrypt=settings.encrypt)
     if store.exists():
         with store.snapshot() as snapshot:
-            _compare(snapshot.fingerprint, made_by, columns["embedding"].shape[1], path)
+            _compare(snapshot.fingerprint, made_by, columns["embedding"], path)
     elif made_by is None:
         raise StoreNotFoundError(
             f"there is no store {store.location!r}, and {path!r} does not say what made its embeddings: "
             f"add `fingerprint` to it as `export` writes it, or make the store with `facededup index` first"
         )
+    else:
+        _compare(made_by, made_by, columns["embedding"], path)
     images = _images(columns)
     with store.writer(made_by) as writer:
         for start in range(0, len(images), BATCH_IMAGES):
@@ -182,7 +186,7 @@ def _faces(snapshot: Snapshot) -> Iterator[Columns]:
 def _write_csv(path: str, blocks: Iterator[Columns], _made_by: Fingerprint) -> int:
     rows, headed = 0, False
     with open(path, "w", encoding="utf-8", errors="surrogateescape", newline="") as file:
-        table = csv.writer(file, lineterminator="\n")
+        table = csv_writer(file)
         for block in blocks:
             flat = _flat(block)
             if not headed:
@@ -263,73 +267,127 @@ def _read(path: str) -> tuple[Columns, Fingerprint | None]:
         )
     read = _read_parquet if path.endswith(".parquet") else _read_npz
     columns, said = read(path)
+    return columns, None if said is None else _fingerprint(said, path)
+
+
+def _fingerprint(said: str | bytes, path: str) -> Fingerprint:
     try:
-        return columns, None if said is None else Fingerprint(**json.loads(said))
-    except (TypeError, ValueError) as exc:
+        made_by = Fingerprint(**json.loads(said))
+    except (TypeError, ValueError, RecursionError) as exc:
         raise UsageError(f"the fingerprint in {path!r} is not one that `export` writes: {exc}") from exc
+    kinds: dict[str, type] = {"dimension": int, "flip": bool, "crops": int}
+    for name, value in made_by.to_dict().items():
+        if type(value) is not kinds.get(name, str):
+            raise UsageError(f"the fingerprint in {path!r} is not one that `export` writes: {name} {value!r}")
+    return made_by
 
 
 def _read_npz(path: str) -> tuple[Columns, str | None]:
     try:
         with np.load(path, allow_pickle=False) as file:
-            columns = {name: file[name] for name in file.files}
+            columns = {name: file[name] for name in COLUMNS if name in file.files}
+            said = str(file["fingerprint"]) if "fingerprint" in file.files else None
     except Exception as exc:
         raise UsageError(f"{path!r} is not an .npz or .parquet table of embeddings: {exc}") from exc
-    said = columns.pop("fingerprint", None)
-    return columns, None if said is None else str(said)
+    return columns, said
 
 
-def _read_parquet(path: str) -> tuple[Columns, str | None]:
+def _read_parquet(path: str) -> tuple[Columns, bytes | None]:
     arrow, parquet = _pyarrow()
     try:
         table = parquet.read_table(path)
-        columns = {}
-        for name in table.column_names:
-            column = table[name].combine_chunks()
-            if name == "embedding":
-                vectors = column.flatten().to_numpy(zero_copy_only=False)
-                columns[name] = vectors.reshape(len(column), -1) if len(column) else vectors.reshape(0, 1)
-            elif arrow.types.is_binary(column.type) or arrow.types.is_string(column.type):
-                columns[name] = np.array(column.to_pylist(), np.object_)
-            else:
-                columns[name] = column.to_numpy(zero_copy_only=False)
+        columns = {
+            name: np.array(table[name].to_pylist(), np.object_)
+            for name in COLUMNS[:-1]
+            if name in table.column_names
+        }
+        if "embedding" in table.column_names:
+            columns["embedding"] = _vectors(table["embedding"].combine_chunks())
     except (arrow.ArrowException, OSError, ValueError) as exc:
         raise UsageError(f"{path!r} is not a Parquet table of embeddings: {exc}") from exc
-    said = (table.schema.metadata or {}).get(b"fingerprint")
-    return columns, None if said is None else said.decode()
+    return columns, (table.schema.metadata or {}).get(b"fingerprint")
+
+
+def _vectors(column: Any) -> Array:
+    """A column of lists as (n, d).
+
+    Raises:
+        ValueError, ArrowException: They are no lists of numbers, or of different lengths.
+    """
+    from pyarrow import compute
+
+    lengths = compute.list_value_length(column).unique().to_pylist() or [1]
+    if len(lengths) > 1 or lengths[0] is None:
+        raise ValueError("its embeddings have different lengths")
+    vectors: Array = column.flatten().to_numpy(zero_copy_only=False)
+    return vectors.reshape(len(column), lengths[0])
 
 
 def _check(columns: Columns, path: str) -> None:
-    """Finds what would make garbage, and normalises the embeddings."""
+    """Finds what would make garbage; normalises the embeddings, makes texts bytes and numbers whole ones."""
     vectors = columns.get("embedding")
-    if vectors is None or "path" not in columns or vectors.ndim != 2:
+    if vectors is None or "path" not in columns or vectors.ndim != 2 or vectors.dtype.kind not in "fiu":
         raise UsageError(f"{path!r} needs the columns `path` and `embedding` (a row of numbers a face)")
-    if any(len(column) != len(vectors) for column in columns.values()):
-        raise UsageError(f"the columns of {path!r} have different lengths")
+    for name, column in columns.items():
+        if name != "embedding" and column.shape != (len(vectors),):
+            raise UsageError(f"`{name}` in {path!r} must have a value for each embedding")
+    for name in ("path", "digest", "tags"):
+        if name in columns:
+            columns[name] = _texts(columns[name], name, path)
+    for name in ("face", *"xywh"):
+        if name in columns:
+            columns[name] = _whole(columns[name], name, path)
+    if "confidence" in columns:
+        columns["confidence"] = _floats(columns["confidence"], "confidence", path)
+    if any(not name or b"\0" in name for name in columns["path"]):
+        raise UsageError(f"a `path` in {path!r} is empty or no file name")
     wide = vectors.astype(np.float64)
-    lengths = np.linalg.norm(wide, axis=1)
+    with np.errstate(over="ignore"):
+        lengths = np.linalg.norm(wide, axis=1)
     if not (np.isfinite(lengths).all() and (lengths > 0).all()):
         raise UsageError(f"an embedding in {path!r} is all zeros or not finite")
     columns["embedding"] = (wide / lengths[:, None]).astype(np.float32)
 
 
-def _compare(own: Fingerprint, given: Fingerprint | None, dimension: int, path: str) -> None:
+def _texts(column: Array, name: str, path: str) -> Array:
+    """As bytes, nothing as none."""
+    try:
+        return np.array([os.fsencode("" if value is None else value) for value in column], np.object_)
+    except (TypeError, UnicodeEncodeError) as exc:
+        raise UsageError(f"`{name}` in {path!r} must be texts") from exc
+
+
+def _floats(column: Array, name: str, path: str) -> Array:
+    try:
+        return column.astype(np.float64)
+    except (TypeError, ValueError, OverflowError) as exc:
+        raise UsageError(f"`{name}` in {path!r} must be numbers") from exc
+
+
+def _whole(column: Array, name: str, path: str) -> Array:
+    numbers = _floats(column, name, path)
+    if not (np.abs(numbers) < 1 << 31).all() or (numbers % 1).any():
+        raise UsageError(f"`{name}` in {path!r} must be whole numbers below 2,147,483,648")
+    return numbers.astype(np.int64)
+
+
+def _compare(own: Fingerprint, given: Fingerprint | None, vectors: Floats, path: str) -> None:
     if given is not None and given != own:
         differing = [name for name, value in own.to_dict().items() if given.to_dict()[name] != value]
         raise SettingMismatchError(
             f"the embeddings in {path!r} were made with another {' and '.join(differing)} than the store's: "
             f"import them into another --store"
         )
-    if dimension != own.dimension:
+    if len(vectors) and vectors.shape[1] != own.dimension:
         raise SettingMismatchError(
-            f"the embeddings in {path!r} have {dimension} numbers and the store's {own.dimension}: "
+            f"the embeddings in {path!r} have {vectors.shape[1]} numbers and the store's {own.dimension}: "
             f"they are not of the same model"
         )
 
 
 def _images(columns: Columns) -> list[tuple[ImageRecord, Content]]:
     """The images of the rows, each with its content."""
-    paths = [os.path.abspath(_as_bytes(path)) for path in columns["path"]]
+    paths = [os.path.abspath(path) for path in columns["path"]]
     numbers = columns.get("face", np.zeros(len(paths), np.int64))
     order = sorted(range(len(paths)), key=lambda row: (paths[row], int(numbers[row])))
     images = []
@@ -361,34 +419,31 @@ def _runs(names: list[bytes]) -> Iterator[tuple[int, int]]:
 
 
 def _digest(columns: Columns, rows: list[int], path: bytes, vectors: Floats) -> bytes:
-    if "digest" in columns:
-        try:
-            given = bytes.fromhex(os.fsdecode(_as_bytes(columns["digest"][rows[0]])))
-        except ValueError:
-            given = b""
-        if len(given) != 32:
-            raise UsageError("a `digest` must be the SHA-256 of the file in hexadecimal digits")
-        return given
-    return hashlib.sha256(path + b"\0" + vectors.tobytes()).digest()
+    given = columns["digest"][rows[0]] if "digest" in columns else b""
+    if not given:
+        return hashlib.sha256(path + b"\0" + vectors.tobytes()).digest()
+    try:
+        digest = bytes.fromhex(os.fsdecode(given))
+    except ValueError:
+        digest = b""
+    if len(digest) != DIGEST_BYTES or not any(digest):
+        raise UsageError("a `digest` must be the SHA-256 of the file in hexadecimal digits")
+    return digest
 
 
 def _tags(columns: Columns, row: int) -> str:
-    if "tags" not in columns:
-        return ""
-    text = os.fsdecode(_as_bytes(columns["tags"][row]))
+    text = os.fsdecode(columns["tags"][row]) if "tags" in columns else ""
     try:
-        return encode_tags(decode_tags(text))
-    except (ValueError, AttributeError) as exc:
+        tags = decode_tags(text)
+        os.fsencode("".join([*tags, *tags.values()]))
+    except (ValueError, AttributeError, RecursionError) as exc:
         raise UsageError(f"`tags` must be JSON objects of texts, not {text[:100]!r}") from exc
+    return encode_tags(tags)
 
 
 def _face(columns: Columns, row: int) -> Face:
     box = Box(*(int(columns[name][row]) if name in columns else 0 for name in "xywh"))
     return Face(box, float(columns["confidence"][row]) if "confidence" in columns else 0.0)
-
-
-def _as_bytes(value: Any) -> bytes:
-    return bytes(value) if isinstance(value, bytes) else os.fsencode(str(value))
 
 
 @contextmanager

@@ -21,6 +21,7 @@ from facededup.errors import (
     UsageError,
 )
 from facededup.exchange import export_table, import_faces
+from facededup.report.csv_report import write_pairs
 from facededup.settings import Settings
 from facededup.store.opener import open_store
 
@@ -144,7 +145,7 @@ def test_what_does_not_fit_is_refused_in_a_sentence(filled, tmp_path):
         (SettingMismatchError, "have 64 numbers", {"path": paths, "embedding": two[:, :64]}),
         (UsageError, "needs the columns", {"embedding": two}),
         (UsageError, "needs the columns", {"path": paths, "embedding": two[0]}),
-        (UsageError, "different lengths", {"path": paths[:1], "embedding": two}),
+        (UsageError, "a value for each embedding", {"path": paths[:1], "embedding": two}),
         (UsageError, "all zeros", {"path": paths, "embedding": 0 * two}),
         (UsageError, "not finite", {"path": paths, "embedding": np.nan * two}),
         (UsageError, "SHA-256", {"path": paths, "embedding": two, "digest": np.array(["ab", "zz"])}),
@@ -177,6 +178,88 @@ def test_only_a_file_is_replaced(filled, name, tmp_path, monkeypatch):
         export_table(filled, name, what="pairs", form="csv")
     assert os.listdir() == ["pipe"]
     assert not os.path.isfile("pipe")
+
+
+@pytest.mark.parametrize(
+    ("text", "columns"),
+    [
+        ("`face` .* whole numbers", {"face": [np.nan, 1]}),
+        ("`face` .* must be numbers", {"face": ["a", "b"]}),
+        ("`face` .* a value for each", {"face": [[0, 0], [0, 0]]}),
+        ("`x` .* a value for each", {"x": 3}),
+        ("`x` .* whole numbers below", {"x": [1e300, 1]}),
+        ("`w` .* whole numbers below", {"w": [2**40, 1]}),
+        ("`confidence` .* must be numbers", {"confidence": ["1", "high"]}),
+        ("`path` .* must be texts", {"path": [1, 2]}),
+        ("`path` .* must be texts", {"path": ["/x\ud800", "/y"]}),
+        ("is empty or no file name", {"path": [b"/x\0y", b"/y"]}),
+        ("is empty or no file name", {"path": ["", "/y"]}),
+        ("a row of numbers", {"embedding": np.full((2, 128), "a")}),
+        ("a row of numbers", {"embedding": np.full((2, 128), 1j)}),
+        ("SHA-256", {"digest": ["00" * 32, "ab" * 32]}),
+        ("JSON objects of texts", {"tags": ['{"a": "\\ud800"}', ""]}),
+        ("JSON objects of texts", {"tags": ["[" * 100_000, ""]}),
+        ("fingerprint", {"fingerprint": "[" * 100_000}),
+        ("fingerprint .* model 5", {"fingerprint": json.dumps({**FINGERPRINT.to_dict(), "model": 5})}),
+    ],
+)
+def test_columns_that_mean_nothing_are_refused(tmp_path, text, columns):
+    """Before there is a store; whatever numpy or Python would make of them."""
+    base = {"path": ["/x", "/y"], "embedding": people(1, 2), "fingerprint": json.dumps(FINGERPRINT.to_dict())}
+    other = Settings(store=str(tmp_path / "other.h5"))
+    with pytest.raises(UsageError, match=text):
+        import_faces(other, made(tmp_path, **{**base, **columns}))
+    assert not (tmp_path / "other.h5").exists()
+    with pytest.raises(SettingMismatchError, match="have 64 numbers"):
+        import_faces(other, made(tmp_path, **{**base, "embedding": people(1, 2)[:, :64]}))
+    assert not (tmp_path / "other.h5").exists()
+    assert import_faces(other, made(tmp_path, **base, unknown=np.array(3))) == (2, 2)
+
+
+def test_parquet_of_other_programs(filled, tmp_path):
+    """Long texts, dictionaries, nulls where nothing is known; but no guess where an embedding is wanting."""
+    import pyarrow as pa
+    from pyarrow import parquet
+
+    rows = people(1, 2).tolist()
+
+    def written(**columns):
+        parquet.write_table(pa.table(columns), tmp_path / "t.parquet")
+        return str(tmp_path / "t.parquet")
+
+    for paths in (pa.array(["/x", "/y"], pa.large_string()), pa.array(["/x", "/y"]).dictionary_encode()):
+        table = written(path=paths, embedding=rows, digest=[None, "ab" * 32], tags=[None, '{"id": "7"}'])
+        assert import_faces(filled, table) == (2, 2)
+    with open_store(filled.store).snapshot() as snapshot:
+        row = snapshot.images.path.index(b"/y")
+        assert (snapshot.images.digest[row].tobytes(), snapshot.images.tags[row]) == (
+            b"\xab" * 32,
+            '{"id":"7"}',
+        )
+    for embedding in ([rows[0][:100], rows[1] + rows[1][:28]], [rows[0], None], ["a", "b"]):
+        with pytest.raises(UsageError, match="is not a Parquet table of embeddings"):
+            import_faces(filled, written(path=["/x", "/y"], embedding=embedding))
+    with pytest.raises(UsageError, match="is empty"):
+        import_faces(filled, written(path=[None, "/y"], embedding=rows))
+    with pytest.raises(UsageError, match="whole numbers"):
+        import_faces(filled, written(path=["/x", "/y"], embedding=rows, face=[None, 0]))
+
+
+def test_csv_with_any_character_in_names(store, tmp_path):
+    """A lone carriage return ends a line for most readers, unless it is quoted."""
+    names = ["/a\rb", "/a\nb", "/a\r\n", '/"a",', "/ a ", "/\udcff", "/=1+1", "/\u2028"]
+    vectors = people(1, len(names))
+    add_images(store, {name: (number, vectors[number : number + 1]) for number, name in enumerate(names)})
+    found = facededup.find(store=store)
+    for what, column in (("faces", 1), ("pairs", 2)):
+        export_table(Settings(store=store), str(tmp_path / "t.csv"), what=what, form="csv")
+        with open(tmp_path / "t.csv", encoding="utf-8", errors="surrogateescape", newline="") as file:
+            _, *rows = csv.reader(file, strict=True)
+        assert {row[0] for row in rows} | {row[column] for row in rows if what == "pairs"} == set(names)
+    write_pairs(found, str(tmp_path / "t.csv"))
+    with open(tmp_path / "t.csv", encoding="utf-8", errors="surrogateescape", newline="") as file:
+        _, *rows = csv.reader(file, strict=True)
+    assert {name for row in rows for name in (row[0], row[2])} == set(names)
 
 
 def test_wrong_words_missing_folders_and_a_missing_package(filled, tmp_path, monkeypatch):

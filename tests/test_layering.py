@@ -27,6 +27,7 @@ LAYERS = (
     "copies",
     "contents",
     "current",
+    "csv_rows",
     "manifest",
     "groups",
     "dating",

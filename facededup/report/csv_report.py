@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import csv
-
+from facededup.csv_rows import csv_writer
 from facededup.manifest import tag_heading
 from facededup.report.files import writing
 from facededup.results import FindResult
@@ -35,7 +34,7 @@ def write_pairs(result: FindResult, path: str) -> None:
         (member.path, member.face): cluster.id for cluster in result.clusters for member in cluster.faces
     }
     with writing(path) as file:
-        table = csv.writer(file, lineterminator="\n")
+        table = csv_writer(file)
         headings = [tag_heading(side, name) for side in "ab" for name in result.tag_columns]
         table.writerow((*COLUMNS, *headings))
         for pair in result.pairs:

@@ -16,6 +16,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from facededup.csv_rows import csv_writer
 from facededup.decisions import APART, LATER, SAME, UNDO
 from facededup.errors import JobError, PathNotFoundError, UsageError
 from facededup.report.files import writing
@@ -54,8 +55,7 @@ def write_decisions(decisions: Iterable[Decision], path: str) -> None:
     rows = map(_row, decisions)
     with writing(path) as file:
         if path.lower().endswith(".csv"):
-            # All texts quoted: a lone carriage return would not be otherwise.
-            table = csv.writer(file, lineterminator="\n", quoting=csv.QUOTE_NONNUMERIC)
+            table = csv_writer(file)
             table.writerow(COLUMNS)
             for row in rows:
                 boxes = {name: json.dumps(row[name]) for name in ("a_box", "b_box")}
