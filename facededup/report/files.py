@@ -49,8 +49,13 @@ def writing(path: str) -> Iterator[TextIO]:
         JobError: It cannot be written.
     """
     if path == STANDARD_OUTPUT:
-        with _standard_output() as file:
-            yield file
+        try:
+            with _standard_output() as file:
+                yield file
+        except BrokenPipeError:  # a reader that has had enough
+            raise
+        except OSError as exc:
+            raise JobError(f"cannot write to standard output: {exc.strerror or exc}") from exc
         return
     target = os.path.realpath(path)
     try:

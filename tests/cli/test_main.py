@@ -229,6 +229,23 @@ def test_a_reader_that_leaves_is_no_drama(tmp_path):
     assert result.stderr == b""
 
 
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs the device that is always full")
+def test_a_full_disk_behind_standard_output_is_a_sentence(demo):
+    folder, _ = demo
+    with open("/dev/full", "wb") as full:
+        ended = subprocess.run(
+            [sys.executable, "-m", "facededup", "find", "--store", "demo/facededup.h5", "--json", "-"],
+            cwd=folder,
+            env={**os.environ, "PYTHONPATH": str(ROOT)},
+            stdout=full,
+            stderr=subprocess.PIPE,
+            timeout=120,
+            check=False,
+        )
+    assert ended.returncode == 1
+    assert ended.stderr == b"error: cannot write to standard output: No space left on device\n"
+
+
 @pytest.mark.skipif(os.name != "posix", reason="needs a shell that closes streams")
 @pytest.mark.parametrize("closed", [">&-", ">&- 2>&-", "<&- >&- 2>&-"])
 def test_closed_streams_are_no_error(closed, tmp_path):
