@@ -74,11 +74,12 @@ def import_encodings(settings: Settings, folder: str) -> int:
             f"there are no encodings of {made.model} with {made.detector} ({path!r}){others}: choose by "
             f"--model-name and --detector-backend"
         )
+    table = _table(path)
     count = 0
     with store.writer(made) as writer:
         images: list[ImageRecord] = []
         contents: list[Content] = []
-        for image, content in _read(path, os.path.abspath(folder), made.dimension):
+        for image, content in _images(table, path, os.path.abspath(folder), made.dimension):
             images.append(image)
             contents.extend([content] if content is not None else [])
             count += 1
@@ -89,17 +90,31 @@ def import_encodings(settings: Settings, folder: str) -> int:
     return count
 
 
-def _read(path: str, folder: str, dimension: int) -> Iterator[tuple[ImageRecord, Content | None]]:
+def _table(path: str) -> dict[str, Any]:
+    """Names of images, and what the file has for each."""
     try:
         with open(path, encoding="utf-8") as file:
             table = json.load(file)
-    except (ValueError, OSError) as exc:
+    except (ValueError, OSError, RecursionError) as exc:
         raise UsageError(f"{path!r} is not a JSON file of encodings: {exc}") from exc
     if not isinstance(table, dict):
         raise UsageError(f"{path!r} is not a JSON file of encodings: it has to map paths to lists")
+    for name, encoding in table.items():
+        try:
+            os.fsencode(f"{name}{encoding if isinstance(encoding, str) else ''}")
+        except UnicodeEncodeError as exc:
+            raise UsageError(f"{path!r}, {name!r}: there are characters in it that no text can have") from exc
+        if not name or "\0" in name:
+            raise UsageError(f"{path!r}, {name!r}: this names no image")
+    return table
+
+
+def _images(
+    table: dict[str, Any], path: str, folder: str, dimension: int
+) -> Iterator[tuple[ImageRecord, Content | None]]:
     mount = os.fsencode(find_mount(folder))
     for name, encoding in table.items():
-        record = _record(os.path.join(folder, name), folder, mount)
+        record = _record(os.path.abspath(os.path.join(folder, name)), folder, mount)
         if isinstance(encoding, str):
             missing = encoding.replace(" ", "_") == NO_FACE_DETECTED
             outcome = Outcome.NO_FACE_DETECTED if missing else Outcome.FILE_ERROR
@@ -130,7 +145,7 @@ def _record(path: str, folder: str, mount: bytes) -> ImageRecord:
 def _vector(encoding: Any, dimension: int, where: str) -> Any:
     try:
         vector = np.asarray(encoding, np.float64)
-    except (TypeError, ValueError) as exc:
+    except (TypeError, ValueError, OverflowError) as exc:
         raise UsageError(f"{where}: an encoding is a list of numbers") from exc
     length = float(np.linalg.norm(vector)) if vector.shape == (dimension,) else 0.0
     if not (np.isfinite(length) and length > 0):

@@ -25,6 +25,8 @@ PATH = "path"
 GROUP = "group"
 _SPECIAL = (PATH, "id", GROUP)
 """Columns that are known in any letter case."""
+_UTF_16 = ("\udcff\udcfe", "\udcfe\udcff")
+"""What UTF-16 begins with, as it is read here."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,6 +149,8 @@ def _numbered(rows: Iterator[list[str]]) -> Iterator[tuple[int, list[str]]]:
 def _columns(heading: list[str], name: str) -> list[str]:
     stripped = [column.strip() for column in heading]
     columns = [column.lower() if column.lower() in _SPECIAL else column for column in stripped]
+    if heading and heading[0].startswith(_UTF_16):
+        raise UsageError(f"{name} is in UTF-16: save it as UTF-8, in a spreadsheet as `CSV UTF-8`")
     if PATH not in columns:
         raise UsageError(
             f"{name} has no column `path`: its first line must name the columns, with commas between them, "

@@ -145,6 +145,20 @@ def test_pairs_of_paths_are_taken(filled, tmp_path):
     assert facededup.import_decisions(tmp_path / "pairs.json", store=filled).taken == 1
 
 
+WHOLE = {
+    "a_digest": "aa" * 32,
+    "a_box": [0, 0, 8, 8],
+    "b_digest": "bb" * 32,
+    "b_box": [0, 0, 8, 8],
+    "verdict": "same",
+}
+
+
+def test_json_with_a_byte_order_mark(filled, tmp_path):
+    (tmp_path / "pairs").write_text("\ufeff" + json.dumps([WHOLE]))
+    assert facededup.import_decisions(tmp_path / "pairs", store=filled).taken == 1
+
+
 @pytest.mark.parametrize(
     ("text", "said"),
     [
@@ -159,6 +173,12 @@ def test_pairs_of_paths_are_taken(filled, tmp_path):
         ("path_a,path_b,verdict\na,b,perhaps\n", "entry 1"),
         ('path_a,path_b,verdict\n"a', "no CSV"),
         ("path_a,path_b\na,b\n", "heading"),
+        ("[" * 100_000, "no JSON"),
+        (json.dumps([{"path_a": "/\ud800", "path_b": "/b", "verdict": "same"}]), "entry 1"),
+        (json.dumps([{**WHOLE, "who": "\ud800"}]), "entry 1"),
+        (json.dumps([{**WHOLE, "who": "a\0"}]), "zero byte"),
+        (json.dumps([{**WHOLE, "a_path": "/a\0"}]), "zero byte"),
+        (json.dumps([{**WHOLE, "similarity": float("inf")}]), "inf is no score"),
     ],
 )
 def test_a_file_of_something_else_changes_nothing(filled, tmp_path, text, said):

@@ -67,6 +67,13 @@ def test_a_line_that_means_nothing_is_a_sentence_with_its_number(tmp_path, text,
         read_manifest(written(tmp_path, text))
 
 
+@pytest.mark.parametrize("coding", ["utf-16-le", "utf-16-be"])
+def test_what_spreadsheets_call_unicode_text_is_named(tmp_path, coding):
+    (tmp_path / "m.csv").write_bytes("\ufeffpath,id\na.jpg,1\n".encode(coding))
+    with pytest.raises(UsageError, match="is in UTF-16: save it as UTF-8"):
+        read_manifest(str(tmp_path / "m.csv"))
+
+
 def test_no_manifest_or_a_folder_is_a_sentence(tmp_path):
     with pytest.raises(PathNotFoundError, match="no manifest"):
         read_manifest(str(tmp_path / "none.csv"))

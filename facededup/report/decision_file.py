@@ -77,7 +77,7 @@ def read_decisions(path: str) -> list[Decision | NamedPair]:
         UsageError: It is no such file; the sentence names the entry.
     """
     try:
-        with open(path, encoding="utf-8", errors="surrogateescape", newline="") as file:
+        with open(path, encoding="utf-8-sig", errors="surrogateescape", newline="") as file:
             text = file.read()
     except FileNotFoundError as exc:
         raise PathNotFoundError(f"there is no file {path!r}") from exc
@@ -119,7 +119,7 @@ def _key(side: str, key: FaceKey) -> dict[str, Any]:
 def _json_entries(text: str, path: str) -> list[Any]:
     try:
         document = json.loads(text)
-    except ValueError as exc:
+    except (ValueError, RecursionError) as exc:
         raise UsageError(f"{path!r} is no JSON: {exc}") from exc
     if isinstance(document, dict):
         if document.get("schema") != SCHEMA or not isinstance(document.get("decisions"), list):
@@ -129,7 +129,7 @@ def _json_entries(text: str, path: str) -> list[Any]:
 
 
 def _csv_entries(text: str, path: str) -> Iterator[dict[str, Any]]:
-    table = csv.DictReader(io.StringIO(text.removeprefix("\ufeff"), newline=""), strict=True)
+    table = csv.DictReader(io.StringIO(text, newline=""), strict=True)
     names = set(table.fieldnames or ())
     if not ({"a_digest", "b_digest", "verdict"} <= names or {"path_a", "path_b", "verdict"} <= names):
         raise UsageError(
@@ -153,8 +153,8 @@ def parse_entry(entry: Mapping[str, Any]) -> Decision | NamedPair:
         raise ValueError(f"the verdict must be one of {', '.join(VERDICTS)}, not {verdict!r}")
     if "a_digest" not in entry:
         return NamedPair(
-            str(entry["path_a"]),
-            str(entry["path_b"]),
+            _text(entry["path_a"]),
+            _text(entry["path_b"]),
             verdict,
             _number(entry.get("face_a")),
             _number(entry.get("face_b")),
@@ -163,13 +163,13 @@ def parse_entry(entry: Mapping[str, Any]) -> Decision | NamedPair:
         a=_face(entry, "a"),
         b=_face(entry, "b"),
         verdict=verdict,
-        who=str(entry.get("who") or ""),
+        who=_text(entry.get("who")),
         at=_number(entry.get("at")) or 0,
-        a_path=_path(entry.get("a_path")),
-        b_path=_path(entry.get("b_path")),
+        a_path=os.fsencode(_text(entry.get("a_path"))),
+        b_path=os.fsencode(_text(entry.get("b_path"))),
         similarity=_score(entry.get("similarity")),
         cosine=_score(entry.get("cosine")),
-        model=str(entry.get("model") or ""),
+        model=_text(entry.get("model")),
     )
 
 
@@ -193,12 +193,16 @@ def _number(value: Any) -> int | None:
     return number
 
 
-def _path(value: Any) -> bytes:
-    path = os.fsencode(str(value or ""))
-    if b"\0" in path:
-        raise ValueError("a path has a zero byte")
-    return path
+def _text(value: Any) -> str:
+    """A text that can be stored, of a path too; "" for none."""
+    text = str(value or "")
+    if b"\0" in os.fsencode(text):
+        raise ValueError(f"{text!r} has a zero byte")
+    return text
 
 
 def _score(value: Any) -> float:
-    return math.nan if value in (None, "") else float(value)
+    score = math.nan if value in (None, "") else float(value)
+    if math.isinf(score):
+        raise ValueError(f"{score} is no score")
+    return score

@@ -77,7 +77,21 @@ def test_encodings_of_the_proof_of_concept_are_taken_over(pictures):
         assert found[frozenset((pair.a.path, pair.b.path))] == pytest.approx(pair.similarity, abs=1e-5)
 
 
-@pytest.mark.parametrize("content", ["nonsense", "[1]", '{"a.jpg": [1, 2]}', '{"a.jpg": {"b": 1}}'])
+@pytest.mark.parametrize(
+    "content",
+    [
+        "nonsense",
+        "[1]",
+        '{"a.jpg": [1, 2]}',
+        '{"a.jpg": {"b": 1}}',
+        f'{{"a.jpg": [1{"0" * 400}]}}',
+        "[" * 100_000,
+        '{"\\ud800": "NO FACE DETECTED"}',
+        '{"a.jpg": "\\ud800"}',
+        '{"a\\u0000.jpg": "NO FACE DETECTED"}',
+        '{"": "NO FACE DETECTED"}',
+    ],
+)
 def test_files_that_are_no_encodings(pictures, content):
     (pictures / "_encoding_Dlib_dlib.json").write_text(content)
     result = CliRunner().invoke(app, [str(pictures), "--import-encodings", str(pictures)])
