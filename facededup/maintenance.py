@@ -173,8 +173,10 @@ def follow_root(settings: Settings, old: str, new: str) -> MoveResult:
     store = open_store(settings.store, settings.key_file)
     with store.writer() as writer:
         images = writer.snapshot.images
-        below_new = set(_below(images.path, os.fsencode(new)))
-        rows = [row for row in _below(images.path, os.fsencode(old)) if row not in below_new]
+        rows = list(_below(images.path, os.fsencode(old)))
+        if _is_inside(new, old):  # what is below both was moved before
+            arrived = set(_below(images.path, os.fsencode(new)))
+            rows = [row for row in rows if row not in arrived]
         if not rows:
             roots = ", ".join(sorted({repr(os.fsdecode(root)) for root, _ in images.roots})) or "none"
             raise PathNotFoundError(
@@ -218,8 +220,12 @@ def _rename(
 
 def _moved(path: str, old: str, new: str) -> str:
     """A path at or below `old` as one below `new`; `new` itself for a root above `old`."""
-    inside = os.path.relpath(path, old)
-    return new if inside == "." or inside.split(os.sep)[0] == ".." else os.path.join(new, inside)
+    return os.path.join(new, os.path.relpath(path, old)) if _is_inside(path, old) and path != old else new
+
+
+def _is_inside(path: str, folder: str) -> bool:
+    """Whether a path is a folder or below it."""
+    return os.path.commonpath([path, folder]) == folder
 
 
 def _stat(path: str) -> FileStat | None:

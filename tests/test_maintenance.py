@@ -328,6 +328,20 @@ def test_a_moved_root_is_followed_without_reading(pictures, store):
     assert (again.unchanged, again.read) == (17, 0)
 
 
+def test_a_folder_that_went_up_or_down_is_followed(store, tmp_path):
+    """Out of the folder below which the store knew it, and into one there; also when told again."""
+    (tmp_path / "a" / "b").mkdir(parents=True)
+    vectors = people(1, 2)
+    paths = {name: f"{tmp_path}/{name}" for name in ("a/b/x.jpg", "a/b/c/y.jpg")}
+    add_images(store, {path: (row, vectors[row : row + 1]) for row, path in enumerate(paths.values())})
+    assert facededup.move_root(tmp_path / "a" / "b", tmp_path / "a", store=store).images == 2
+    assert set(read(store)) == {f"{tmp_path}/a/x.jpg", f"{tmp_path}/a/c/y.jpg"}
+    assert facededup.move_root(tmp_path / "a", tmp_path / "a" / "b", store=store).images == 2
+    assert set(read(store)) == set(paths.values())
+    with pytest.raises(PathNotFoundError, match="no image below"):
+        facededup.move_root(tmp_path / "a", tmp_path / "a" / "b", store=store)
+
+
 def test_a_root_that_cannot_be_followed_is_refused(store, filled, tmp_path):
     with pytest.raises(PathNotFoundError, match="there is no folder"):
         facededup.move_root("/made/up", tmp_path / "none", store=store)

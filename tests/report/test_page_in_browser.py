@@ -579,6 +579,21 @@ def test_two_tabs_and_a_kill_lose_no_decision(browser, reviewed):
     watched.context.close()
 
 
+def test_one_verdict_given_twice_within_a_second_is_saved_twice(browser, reviewed):
+    store, start = reviewed
+    _, url = start(0)
+    watched = Watched(browser, url)
+    page = watched.open(url)
+    page.click("#tab-pairs")
+    page.keyboard.press("j")
+    for key in "szksz":  # a decided pair makes room for the next
+        page.keyboard.press(key)
+    page.wait_for_function("() => decisions.entries.length === 4 && saving.unsaved.length === 0")
+    assert page.evaluate("() => new Set(decisions.entries.map((entry) => keyOf(entry.a, entry.b))).size") == 1
+    assert verdicts_in(store) == ["same", "undo"] * 2
+    watched.context.close()
+
+
 def write_many(store, *, clusters, each):
     """A store with that many clusters of `each` images and all pairs within them, found by nobody."""
     vectors = people(clusters, each)

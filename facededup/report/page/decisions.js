@@ -7,6 +7,7 @@ const FIELDS = ["a_digest", "a_box", "b_digest", "b_box", "verdict", "who", "at"
 
 const decisions = {
   entries: [], /* made in this page: {a, b, imageA, imageB, verdict, who, at, cosine}; faces and images by number */
+  times: new Map(), /* of two faces: when they were decided on last, in seconds since 1970 */
   holds: new Map(), /* of two faces: their verdicts that were not undone, the last one holds */
   actions: [], /* what one key press decided, for undo */
   listeners: [],
@@ -30,9 +31,7 @@ function apply(entry) {
 /* Couples are {a, b, imageA, imageB, cosine}; all are decided, and undone, together. */
 function decide(couples, verdict) {
   if (!couples.length) return;
-  const at = Math.floor(Date.now() / 1000);
-  const who = document.getElementById("who").value.trim();
-  record(couples.map((couple) => ({ ...couple, verdict, who, at })));
+  record(couples, verdict);
   decisions.actions.push(couples);
   toast(couples.length > 1 ? `${verdict} (${plural(couples.length, "pair")})` : verdict);
 }
@@ -43,13 +42,20 @@ function undo() {
     toast("nothing to undo");
     return;
   }
-  const at = Math.floor(Date.now() / 1000);
-  const who = document.getElementById("who").value.trim();
-  record(couples.map((couple) => ({ ...couple, verdict: "undo", who, at })));
+  record(couples, "undo");
   toast("undone");
 }
 
-function record(entries) {
+function record(couples, verdict) {
+  const now = Math.floor(Date.now() / 1000);
+  const who = document.getElementById("who").value.trim();
+  const entries = couples.map((couple) => {
+    const key = keyOf(couple.a, couple.b);
+    /* Never twice within one second: what is alike in all counts as one entry that was sent again. */
+    const at = Math.max(now, (decisions.times.get(key) || 0) + 1);
+    decisions.times.set(key, at);
+    return { ...couple, verdict, who, at };
+  });
   for (const entry of entries) {
     apply(entry);
     decisions.entries.push(entry);
