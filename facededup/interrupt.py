@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 import signal
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
-from typing import Self
+from typing import TYPE_CHECKING, Self
+
+if TYPE_CHECKING:
+    from sys import UnraisableHookArgs
+
+_AGAIN_SECONDS = 0.02
 
 
 class StopRequest:
@@ -47,3 +53,29 @@ class StopRequest:
             yield
         finally:
             self._waiting = False
+
+
+def repeat_swallowed_interrupts() -> None:
+    """Lets Ctrl-C through that falls into a callback of Python's own, for the rest of this process.
+
+    What a finaliser or a weak reference's callback raises is only reported, so now and then a Ctrl-C would
+    change nothing; it is sent again a moment later.
+    """
+    report = sys.unraisablehook
+
+    def hook(unraisable: UnraisableHookArgs) -> None:
+        if isinstance(unraisable.exc_value, KeyboardInterrupt):
+            again = threading.Timer(_AGAIN_SECONDS, _interrupt_main_thread)
+            again.daemon = True
+            again.start()
+        else:
+            report(unraisable)
+
+    sys.unraisablehook = hook
+
+
+def _interrupt_main_thread() -> None:
+    if hasattr(signal, "pthread_kill"):  # wakes a call that waits in the system, too
+        signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
+    else:
+        signal.raise_signal(signal.SIGINT)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from facededup.cli import open_closed_streams
+from facededup.cli import leave_with
 from facededup.cli.command import Command
 from facededup.errors import InterruptedRunError
 from facededup.models.catalog import DEFAULT_DETECTOR, DEFAULT_MODEL
@@ -173,12 +173,5 @@ def _write(path: str, document: Any) -> None:
 
 
 def main() -> None:
-    """Runs `dedupe` and leaves the process with its exit code."""
-    open_closed_streams()
-    try:
-        from facededup.metrics import measure_from_process_start
-
-        measure_from_process_start()
-        app(prog_name="dedupe")
-    except KeyboardInterrupt:
-        sys.exit(InterruptedRunError.exit_code)
+    """Runs `dedupe`."""
+    leave_with(lambda: app, "dedupe")

@@ -31,7 +31,7 @@ from multiprocessing.process import BaseProcess
 from typing import Any, Generic, Self, TypeVar
 
 from facededup.environment import environment
-from facededup.errors import FacededupError, JobError
+from facededup.errors import FacededupError, JobError, first_line
 
 A = TypeVar("A")
 T = TypeVar("T")
@@ -227,8 +227,14 @@ class Pool(Generic[T, R]):
     def _start(self) -> _Worker[T]:
         parent_end, child_end = self._context.Pipe()
         process = self._context.Process(target=_serve, args=(child_end,), daemon=True)
-        with main_module_left_alone():
-            process.start()
+        try:
+            with main_module_left_alone():
+                process.start()
+        except (EOFError, OSError) as exc:  # of the server that forks them, or at a limit of the system
+            raise JobError(
+                f"no worker process can be started ({first_line(exc)}): take fewer --processes, and see"
+                f" whether {sys.executable} may be run here"
+            ) from exc
         child_end.close()
         return _Worker(process, parent_end)
 

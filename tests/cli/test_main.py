@@ -290,3 +290,17 @@ def test_nothing_heavy_is_imported_to_show_help():
     )
     assert result.returncode == 0, result.stderr
     assert result.stdout.strip() == b""
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs the device that is always full")
+def test_help_to_a_full_disk_is_a_sentence():
+    with open("/dev/full", "wb") as full:
+        ended = subprocess.run(
+            [sys.executable, "-m", "facededup", "--help"],
+            env={**os.environ, "PYTHONPATH": str(ROOT)},
+            stdout=full,
+            stderr=subprocess.PIPE,
+            timeout=60,
+            check=False,
+        )
+    assert (ended.returncode, ended.stderr) == (1, b"facededup: No space left on device\n")

@@ -341,6 +341,21 @@ def test_a_task_whose_surroundings_are_broken_ends_the_run():
     assert pool.pids == []
 
 
+def test_where_no_process_can_be_started_the_job_ends_with_advice():
+    code = (
+        "import functools, multiprocessing\n"
+        "from facededup.workers.pool import Pool\n"
+        "multiprocessing.set_executable('/bin/false')\n"
+        "with Pool(functools.partial, str, 2) as pool:\n"
+        "    list(pool.run([1, 2]))\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=60
+    )
+    assert "JobError: no worker process can be started (" in done.stderr
+    assert "take fewer --processes" in done.stderr
+
+
 def test_workers_that_die_while_starting_end_the_job():
     with Pool(dying_factory, None, 2) as pool:
         with pytest.raises(JobError, match=r"no worker could start: .*exit code 4"):
