@@ -33,6 +33,7 @@ from facededup.listing import Listing
 from facededup.manifest import decode_tags, encode_tags, tag_columns, tag_heading
 from facededup.settings import Settings
 from facededup.store.base import DIGEST_BYTES, Batch, Content, Fingerprint, ImageRecord, Snapshot
+from facededup.store.files import disk
 from facededup.store.opener import open_store
 from facededup.tagging import note_columns
 from facededup.types import Array, Box, Face, FileStat, Floats, Outcome
@@ -452,6 +453,8 @@ def _replacing(path: str) -> Iterator[str]:
     temporary = f"{os.path.realpath(path)}.{os.getpid()}.tmp"
     try:
         yield temporary
+        with open(temporary, "rb") as file:
+            disk.flush(file.fileno())
         os.replace(temporary, os.path.realpath(path))
     except OSError as exc:
         raise JobError(f"cannot write {path!r}: {exc.strerror or exc}") from exc

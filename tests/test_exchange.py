@@ -1,6 +1,7 @@
 """`export` and `import`: what goes out comes back, and what does not fit is refused."""
 
 import csv
+import errno
 import json
 import os
 import sys
@@ -23,6 +24,7 @@ from facededup.errors import (
 from facededup.exchange import export_table, import_faces
 from facededup.report.csv_report import write_pairs
 from facededup.settings import Settings
+from facededup.store.files import disk
 from facededup.store.opener import open_store
 
 
@@ -260,6 +262,20 @@ def test_csv_with_any_character_in_names(store, tmp_path):
     with open(tmp_path / "t.csv", encoding="utf-8", errors="surrogateescape", newline="") as file:
         _, *rows = csv.reader(file, strict=True)
     assert {name for row in rows for name in (row[0], row[2])} == set(names)
+
+
+def test_a_table_takes_its_place_only_when_it_is_on_the_disk(filled, tmp_path, monkeypatch):
+    """Where the disk fails at the flush, what was there before stays."""
+    (tmp_path / "t.csv").write_text("the table of yesterday")
+
+    def fail(_):
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    monkeypatch.setattr(disk, "flush", fail)
+    with pytest.raises(JobError, match="Input/output error"):
+        export_table(filled, str(tmp_path / "t.csv"), what="pairs", form="csv")
+    assert (tmp_path / "t.csv").read_text() == "the table of yesterday"
+    assert [path.name for path in tmp_path.glob("t.*")] == ["t.csv"]
 
 
 def test_wrong_words_missing_folders_and_a_missing_package(filled, tmp_path, monkeypatch):
