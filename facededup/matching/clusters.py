@@ -37,7 +37,7 @@ from numpy.typing import NDArray
 from facededup.matching.constraints import Enemies
 from facededup.matching.dense_clusters import merge_densely
 from facededup.matching.graph_clusters import connected_components
-from facededup.matching.linkage import Clusters, Doubles, Ints
+from facededup.matching.linkage import EQUAL, Clusters, Doubles, Ints
 from facededup.store.base import PairBlock
 from facededup.types import Floats
 
@@ -79,7 +79,7 @@ def average_linkage(
         pairs: Gives all pairs (rows) in bounded blocks, in any order; called again
             and again.
         vectors: Gives the vectors float32 (k, d), none all zeros, of ascending rows int64 (k,).
-        cut: Lowest mean cosine of a merger; pairs below it are ignored.
+        cut: Lowest mean cosine of a merger, but for rounding (`EQUAL`); pairs below it are ignored.
         weights: int64 (n,), how many equal faces a row stands for; 1 each if left out. They count as merged.
         apart: int64 (k, 2), rows that may not share a cluster; None where there are none.
 
@@ -128,7 +128,7 @@ def _link(
     if len(clusters.enemies):
         edges = edges.take(clusters.may_merge(edges.u, edges.v))
     while True:
-        lowest = every.cosine_of(level)
+        lowest = every.lowest_mean(level)
         edges = _merge_in_rounds(edges, clusters, lowest)
         if len(edges):
             _merge_by_chains(edges, clusters, lowest)
@@ -138,7 +138,7 @@ def _link(
         living = np.unique(roots)
         if len(living) <= DENSE_CLUSTERS:
             number = np.searchsorted(living, roots)[place]
-            merge_densely(clusters, living, every.couples(number, len(living)), every.cut)
+            merge_densely(clusters, living, every.couples(number, len(living)), every.lowest_mean(0))
             break
         level = every.next_level(level)
         edges = every.read_couples(level, roots[place], clusters)
@@ -161,9 +161,9 @@ class _Pairs:
             self.paired[b] = True
         self._most = min(MOST_EDGES, PAIRS_A_FACE * int(np.count_nonzero(self.paired)))
 
-    def cosine_of(self, level: int) -> float:
-        """The lowest cosine of a level."""
-        return self.cut + level / self._steps
+    def lowest_mean(self, level: int) -> float:
+        """That of a merger at a level."""
+        return self.cut + level / self._steps - EQUAL
 
     def next_level(self, above: int) -> int:
         """How far below another level the pairs between the two are few enough to be held."""
@@ -193,7 +193,7 @@ class _Pairs:
             if sum(map(len, waiting)) > max(len(held), MOST_EDGES):
                 held, waiting = _distinct(np.concatenate([held, *waiting])), []
         held = _distinct(np.concatenate([held, *waiting]))
-        return _edges_of(held, clusters, self.cosine_of(level))
+        return _edges_of(held, clusters, self.lowest_mean(level))
 
     def couples(self, number: Ints, count: int) -> NDArray[np.bool_]:
         """Which of so many clusters have a pair: bool (count, count), symmetric."""

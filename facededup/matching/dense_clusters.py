@@ -9,10 +9,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from facededup.matching.linkage import Clusters
-
-EQUAL = 1e-12
-"""Means no further apart count as equal; their rounding differs with the direction they are taken in."""
+from facededup.matching.linkage import EQUAL, Clusters
 
 
 def merge_densely(clusters: Clusters, living: NDArray[np.int64], near: NDArray[np.bool_], cut: float) -> None:

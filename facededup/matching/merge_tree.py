@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from facededup.matching.flat import exact_cosine, row_dots
-from facededup.matching.linkage import normalised_rows
+from facededup.matching.linkage import EQUAL, normalised_rows
 from facededup.matching.merge_order import Bonds, MergerOrder, bound_order, merger_order
 from facededup.matching.shape import stacks
 from facededup.types import Floats
@@ -124,7 +124,10 @@ def _free_trees(vectors: Floats, weights: Ints, *, single: bool) -> MergeTree:
 def _cosines(vectors: Floats) -> tuple[Doubles, Doubles]:
     """The vectors in float64 and of length 1, and their cosines within each cluster."""
     unit = normalised_rows(vectors.reshape(-1, vectors.shape[2])).reshape(vectors.shape)
-    return unit, np.clip(unit @ unit.transpose(0, 2, 1), -1.0, 1.0)
+    cosine = np.maximum(unit @ unit.transpose(0, 2, 1), -1.0)
+    # Equal faces are one at every cut, 1 included.
+    cosine[cosine > 1.0 - EQUAL] = 1.0
+    return unit, cosine
 
 
 def _grown(unit: Doubles, cosine: Doubles, order: MergerOrder) -> MergeTree:

@@ -131,8 +131,16 @@ def test_nothing_to_merge():
 
 
 @pytest.mark.parametrize("count", [2, 3, 100, 400])
-def test_many_equal_faces_are_one(count):
-    assert not linked(np.repeat(faces(1, 1, 0.1, 128), count, axis=0), 1.0 - 1e-9).any()
+def test_many_equal_faces_are_one_even_at_cut_one(count):
+    for seed in range(5):
+        assert not linked(np.repeat(faces(1, 1, 0.1, 128, seed), count, axis=0), 1.0).any()
+
+
+def test_a_mean_at_the_cut_merges_whatever_rounding_makes_of_it():
+    for seed in range(20):
+        one, other = faces(2, 1, 0.1, 32, seed)
+        cut = float(exact_cosine(one[None], other[None])[0])
+        assert not linked(np.stack((one, one, other)), cut).any()
 
 
 def test_faces_without_a_pair_meet_through_others():

@@ -54,6 +54,13 @@ def test_a_cut_tree_is_average_linkage(people, each, seed, height):
     assert cut(tree, n, height) == expected
 
 
+@pytest.mark.parametrize("count", [2, 3, 50])
+def test_equal_faces_hold_together_up_to_one(count):
+    for seed in range(10):
+        vectors = np.repeat(faces(1, 1, 0.1, 128, seed), count, axis=0)
+        assert (merge_tree(vectors, np.ones(count, np.int64)).height == 1.0).all()
+
+
 def assert_node_knows_its_cosines(tree, step, vectors):
     """Of the members of a node; gives all their cosines."""
     first, second = np.triu_indices(len(vectors), 1)
