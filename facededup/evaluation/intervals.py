@@ -10,7 +10,6 @@ and pairs of a file that does not say who is on them.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -18,9 +17,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from facededup.evaluation.curves import PairScores
+from facededup.matching.approximate import wilson_interval
 
 REPLICATES = 400
-_Z95 = 1.959964
 Interval = tuple[float, float]
 
 
@@ -41,13 +40,10 @@ def wilson(count: int, total: int) -> Rate:
         total: All trials, at least 1.
 
     Returns:
-        The share and its 95% score interval (Wilson, Journal of the American Statistical Association 22,
-        1927).
+        The share and its 95% score interval.
     """
-    share, square = count / total, _Z95 * _Z95
-    middle = (share + square / (2 * total)) / (1 + square / total)
-    half = _Z95 / (1 + square / total) * math.sqrt(share * (1 - share) / total + square / (4 * total * total))
-    return Rate(share, max(0.0, middle - half), min(1.0, middle + half))
+    share = count / total
+    return Rate(share, *wilson_interval(share, total))
 
 
 def bootstrap_people(

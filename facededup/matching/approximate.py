@@ -50,7 +50,7 @@ class Recall:
     Attributes:
         value: Pairs of the queries found, of all pairs an exact search gives for them; 1 if there are none.
         low: Lower end of the 95% Wilson interval, in which a query counts once however many pairs it has,
-            for the pairs of one face are found or missed together.
+            for the pairs of one face are found or missed together, and one without any does not count.
         high: Its upper end.
         queries: Faces drawn.
         pairs: Pairs they have.
@@ -257,14 +257,19 @@ class RecallMeter:
         self, source: VectorSource, cut: float, *, group: NDArray[np.int64], screen: Screen | None
     ) -> Recall:
         """Searches the random faces exactly; every pair found is one of its pairs."""
-        pairs = len(_neighbours_of(source, self.sample, cut, group, screen)[0])
-        value = self._found / pairs if pairs else 1.0
-        low, high = wilson_interval(value, len(self.sample))
-        return Recall(value, low, high, len(self.sample), pairs)
+        rows, _ = _neighbours_of(source, self.sample, cut, group, screen)
+        value = self._found / len(rows) if len(rows) else 1.0
+        low, high = wilson_interval(value, len(np.unique(rows)))
+        return Recall(value, low, high, len(self.sample), len(rows))
 
 
 def wilson_interval(share: float, trials: int) -> tuple[float, float]:
-    """The 95% interval of a share seen in so many trials (Wilson 1927)."""
+    """The 95% score interval of a share (Wilson, Journal of the American Statistical Association 22, 1927).
+
+    Args:
+        share: Of independent trials that came out so, 0 to 1.
+        trials: All of them; without any the interval is 0 to 1.
+    """
     if not trials:
         return 0.0, 1.0
     z = 1.959964

@@ -22,7 +22,9 @@ where agglomeration stands when it gets there, and what is held at the next are 
 When few are left, all couples of them are held at once (`dense_clusters`).
 
 Faces of one image have no pair though their cosine may be high: it counts in the means, but two clusters
-with no other pair between them are not merged.
+with no other pair between them are not merged. Where faces of one image are alike, a merger can so open a way
+between clusters whose mean is higher than both its parts had: that is not reducible. Every merger still has a
+pair and a mean at or above the cut, but another order of merging may give other clusters.
 """
 
 from __future__ import annotations

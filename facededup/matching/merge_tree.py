@@ -3,6 +3,7 @@
 Both are reducible: a merger brings nothing closer than both its parts were. The clusters at a stricter cut
 are therefore this tree cut higher, exactly, so a reader of the tree can regroup without the embeddings
 (Murtagh, "A survey of recent advances in hierarchical clustering algorithms", The Computer Journal 26, 1983).
+Only where faces of one image, which are no pair, are alike may that differ: see `clusters`.
 """
 
 from __future__ import annotations

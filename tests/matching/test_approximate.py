@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from unit_vectors import Rows, block_of, brute_force, faces
+from unit_vectors import Rows, block_of, brute_force, faces, normalised
 
 from facededup.matching import approximate
 from facededup.matching.approximate import (
@@ -100,6 +100,19 @@ def test_the_meter_sees_what_is_missing():
     assert everything.measure(Rows(vectors), 0.85, group=group, screen=None).value == 1.0
 
 
+def test_faces_without_a_pair_say_nothing_of_the_recall():
+    lone = normalised(np.eye(128, dtype=np.float32))
+    couples = np.repeat(lone[:20], 2, axis=0)
+    vectors = np.concatenate((couples, lone[20:]))
+    exact = brute_force(vectors, 0.9)
+    found = block_of(exact.a[:15], exact.b[:15], exact.cosine[:15])
+    meter = RecallMeter(len(vectors))
+    list(meter.counted([found]))
+    recall = meter.measure(Rows(vectors), 0.9, group=np.arange(len(vectors)), screen=None)
+    assert (recall.value, recall.queries, recall.pairs) == (0.75, len(vectors), 40)
+    assert (recall.low, recall.high) == wilson_interval(30 / 40, 40)
+
+
 def test_equal_vectors_and_no_pairs_at_all():
     vectors = np.repeat(faces(1, 1, 0.1), 50, axis=0)
     group = np.arange(50)
@@ -107,7 +120,8 @@ def test_equal_vectors_and_no_pairs_at_all():
     lone = np.eye(32, dtype=np.float32)
     lists = tune_lists(lone, 0.5, 0.999, group=group[:32])
     assert len(joined(lone, lists, 0.5, group[:32])) == 0
-    assert RecallMeter(32).measure(Rows(lone), 0.5, group=group[:32], screen=None).value == 1.0
+    recall = RecallMeter(32).measure(Rows(lone), 0.5, group=group[:32], screen=None)
+    assert (recall.value, recall.low, recall.high) == (1.0, 0.0, 1.0)
 
 
 def test_wilson_intervals_as_published():
