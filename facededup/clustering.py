@@ -86,11 +86,10 @@ class Clustering:
         """Which clusters, by label, have a pair or a copy that the findings before lacked."""
         images = self.snapshot.faces.image
         new = np.zeros(len(labels), np.bool_)
-        fresh = self.snapshot.images.id >= self.known_images
-        shared = images[members[copies.count[images[members]] > 1]]
-        for row in shared.tolist():
-            if fresh[copies.rows(row)].any():
-                new[labels[members[images[members] == row]]] = True
+        shared = members[copies.count[images[members]] > 1]
+        place, rows = copies.spread(images[shared])
+        fresh = self.snapshot.images.id[rows] >= self.known_images
+        new[labels[shared[place[fresh]]]] = True
         for block in pairs():
             inside = block.new & (labels[block.a] == labels[block.b])
             inside &= ~self.decided.are_same(block.a, block.b)
@@ -101,10 +100,9 @@ class Clustering:
         self, labels: NDArray[np.int64], copies: Copies, groups: NDArray[np.int64]
     ) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
         """Clusters that share a group as one, and which of them, by label, span two groups."""
-        images, count = self.snapshot.faces.image, len(labels)
-        rows = [copies.rows(image) for image in images.tolist()]
-        faces = np.repeat(np.arange(count), [len(row) for row in rows])
-        named = groups[np.concatenate([np.empty(0, np.int64), *rows])]
+        count = len(labels)
+        faces, rows = copies.spread(self.snapshot.faces.image)
+        named = groups[rows]
         first = np.full(len(groups), count)
         np.minimum.at(first, named, faces)
         a, b = np.concatenate((labels, first[named])), np.concatenate((np.arange(count), faces))

@@ -218,10 +218,23 @@ class Listing:
         return np.ones(len(left), np.bool_) if self.group is None else self.group[left] != self.group[right]
 
     def _across(self, block: PairBlock) -> NDArray[np.bool_]:
-        """Which stored pairs have images in different groups; contents with copies may."""
+        """Which stored pairs have images, or listed copies of them, in different groups."""
+        if self.group is None:
+            return np.ones(len(block), np.bool_)
+        low, high = self._listed_groups
         left, right = self._image(block.a), self._image(block.b)
-        shared = (self.copies.count[left] > 1) | (self.copies.count[right] > 1)
-        return shared | self._apart(left, right)
+        return np.asarray(np.minimum(low[left], low[right]) < np.maximum(high[left], high[right]))
+
+    @cached_property
+    def _listed_groups(self) -> tuple[Rows, Rows]:
+        """The lowest and the highest group among the listed images of each content, by its first image."""
+        assert self.group is not None
+        low, high = self.group.copy(), self.group.copy()
+        shared = np.flatnonzero(self.copies.listed_count > 1)
+        place, rows = self.copies.spread(shared)
+        np.minimum.at(low, shared[place], self.group[rows])
+        np.maximum.at(high, shared[place], self.group[rows])
+        return low, high
 
     def _expand(
         self, a: Rows, b: Rows, cosine: NDArray[np.float64], new: NDArray[np.bool_]

@@ -444,6 +444,15 @@ def test_copies_in_two_groups_are_reported_and_in_one_are_not(store):
     assert [cluster.size for cluster in result.clusters] == [4]
 
 
+def test_copies_in_one_group_take_no_place_in_a_list_that_is_cut(store):
+    anna, bert = people(1, 2, spread=0.01), people(1, 2, seed=1)
+    add_images(store, {"/a/1.jpg": (1, anna[:1]), "/a/2.jpg": (1, anna[:1]), "/a/3.jpg": (2, anna[1:])})
+    add_images(store, {"/b/1.jpg": (3, bert[:1]), "/c/1.jpg": (4, bert[1:])})
+    found = facededup.find(store=store, group_by="parent", limit=1)
+    assert found.pairs_total == 1
+    assert [(pair.a.path, pair.b.path) for pair in found.pairs] == [("/b/1.jpg", "/c/1.jpg")]
+
+
 def test_what_does_not_match_is_alone_and_no_expression_is_a_sentence(store):
     add_images(store, one_each(people(1, 3)))
     assert facededup.find(store=store, group_by="person-(.*)/").pairs_total == 3
