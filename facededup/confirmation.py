@@ -19,6 +19,7 @@ from facededup.errors import UsageError
 from facededup.faces.align import build_aligner, choose_alignment
 from facededup.images.decode import pillow_limits
 from facededup.listing import Listing, PairList, Rows
+from facededup.matching.flat import exact_cosine
 from facededup.metrics import Metrics
 from facededup.models.catalog import describe_detector, describe_model
 from facededup.models.scores import similarity
@@ -122,7 +123,7 @@ class SecondModel:
         for start in range(0, len(near), _PAIRS_AT_ONCE):
             part = slice(start, start + _PAIRS_AT_ONCE)
             left, right = vectors[place[: len(a)][part]], vectors[place[len(a) :][part]]
-            cosines[part] = np.einsum("ij,ij->i", left, right, dtype=np.float64)
+            cosines[part] = exact_cosine(left, right)
         pairs.second = np.full(len(pairs), np.nan)
         pairs.second[near] = similarity(cosines, self.operating_cosine)
         return Confirmation(

@@ -48,7 +48,7 @@ def image_groups(images: ImageTable, group_by: str | None) -> Rows | None:
         images: All images.
         group_by: `parent` for the folder an image is in, `column:NAME` for what a manifest's column says of
             it, else a regular expression searched for in its path: its first group, or all it matches. An
-            image without a match, or without the column, is a group of its own.
+            image where that is nothing, or without the column, is a group of its own.
 
     Returns:
         int64 (n,), equal numbers for one group; None where nothing groups them.
@@ -120,7 +120,5 @@ def _alone(path: bytes) -> bytes:
 
 def _named(pattern: re.Pattern[str], path: bytes) -> bytes:
     found = pattern.search(os.fsdecode(path))
-    if found is None:
-        return _alone(path)
-    name = found.group(1) if pattern.groups else found.group()
-    return b"group\0" + os.fsencode(name or "")
+    name = found and found.group(1 if pattern.groups else 0)
+    return b"group\0" + os.fsencode(name) if name else _alone(path)

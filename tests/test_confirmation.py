@@ -114,6 +114,17 @@ def test_only_pairs_near_the_threshold_are_scored_and_the_list_stays_what_it_is(
     assert all(pair.second_similarity is None for pair in plain.pairs)
 
 
+def test_a_photo_and_its_copy_score_exactly_one(photos, tmp_path):
+    folder, store = photos
+    photo = min(path for path in folder.rglob("*") if path.is_file())
+    shutil.copy(photo, folder / "again.png")
+    facededup.index([folder], store=store, processes=1)
+    found = facededup.find(store=store, confirm_model="Dlib", confirm_band=WIDE)
+    twins = [pair for pair in found.pairs if pair.cosine == 1.0]
+    assert twins
+    assert {pair.second_similarity for pair in twins} == {1.0}
+
+
 def test_photos_that_are_gone_or_changed_leave_their_pairs_without(photos, tmp_path):
     folder, store = photos
     (folder / "hopper-dark.jpg").unlink()

@@ -456,5 +456,7 @@ def test_copies_in_one_group_take_no_place_in_a_list_that_is_cut(store):
 def test_what_does_not_match_is_alone_and_no_expression_is_a_sentence(store):
     add_images(store, one_each(people(1, 3)))
     assert facededup.find(store=store, group_by="person-(.*)/").pairs_total == 3
+    assert facededup.find(store=store, group_by="(person)?").pairs_total == 3
+    assert facededup.find(store=store, group_by="x*").pairs_total == 3
     with pytest.raises(UsageError, match="--group-by takes `parent`, `column:NAME`, `none` or a regular"):
         facededup.find(store=store, group_by="(")

@@ -95,6 +95,17 @@ class Clusters:
         return lowest[roots]
 
 
+def cosines_within(vectors: Floats) -> tuple[Doubles, Doubles]:
+    """The vectors of g clusters of n members, float32 (g, n, d), of length 1; and their cosines (g, n, n)."""
+    unit = normalised_rows(vectors.reshape(-1, vectors.shape[2])).reshape(vectors.shape)
+    return unit, without_rounding(unit @ unit.transpose(0, 2, 1))
+
+
+def without_rounding(cosines: Doubles) -> Doubles:
+    """Cosines between -1 and 1, those of equal vectors exactly 1."""
+    return np.where(cosines > 1.0 - EQUAL, 1.0, np.maximum(cosines, -1.0))
+
+
 def normalised_rows(vectors: Floats) -> Doubles:
     """Vectors of length 1 in float64."""
     wide = vectors.astype(np.float64)

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from facededup.matching.flat import exact_cosine, row_dots
-from facededup.matching.linkage import EQUAL, normalised_rows
+from facededup.matching.linkage import cosines_within, without_rounding
 from facededup.matching.merge_order import Bonds, MergerOrder, bound_order, merger_order
 from facededup.matching.shape import stacks
 from facededup.types import Floats
@@ -87,7 +87,7 @@ def merge_trees(
                 rows = (offsets[some] - some)[:, None] + np.arange(size - 1)
                 own = vectors[place[members]], weights[members]
                 if is_bound:
-                    unit, cosine = _cosines(own[0])
+                    unit, cosine = cosines_within(own[0])
                     order = bound_order(cosine, own[1], bonds, members, single=single)
                     found = _grown(unit, cosine, order)
                 else:
@@ -118,17 +118,8 @@ def _free_trees(vectors: Floats, weights: Ints, *, single: bool) -> MergeTree:
         return MergeTree(
             zero, zero + 1, cosine, cosine, cosine, np.broadcast_to(np.arange(2), (g, 1, 2)).copy()
         )
-    unit, cosine = _cosines(vectors)
+    unit, cosine = cosines_within(vectors)
     return _grown(unit, cosine, merger_order(cosine, weights, single=single))
-
-
-def _cosines(vectors: Floats) -> tuple[Doubles, Doubles]:
-    """The vectors in float64 and of length 1, and their cosines within each cluster."""
-    unit = normalised_rows(vectors.reshape(-1, vectors.shape[2])).reshape(vectors.shape)
-    cosine = np.maximum(unit @ unit.transpose(0, 2, 1), -1.0)
-    # Equal faces are one at every cut, 1 included.
-    cosine[cosine > 1.0 - EQUAL] = 1.0
-    return unit, cosine
 
 
 def _grown(unit: Doubles, cosine: Doubles, order: MergerOrder) -> MergeTree:
@@ -154,7 +145,7 @@ def _grown(unit: Doubles, cosine: Doubles, order: MergerOrder) -> MergeTree:
         total, count = sums[every, a], size[every, a]
         tree.lowest[:, step] = own_low[every, a]
         tree.weakest[:, step] = np.stack(np.divmod(own_pair[every, a], n), axis=1)
-        tree.mean[:, step] = (row_dots(total, total) - count) / (count * (count - 1))
+        tree.mean[:, step] = without_rounding((row_dots(total, total) - count) / (count * (count - 1)))
 
         # Of the two halves' lowest cosines to a third, the lower stays.
         lower = low[every, b] < low[every, a]

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from facededup.matching.flat import exact_cosine
-from facededup.matching.linkage import normalised_rows
+from facededup.matching.linkage import cosines_within, normalised_rows, without_rounding
 from facededup.types import Floats
 
 Doubles = NDArray[np.float64]
@@ -81,7 +81,7 @@ def describe_clusters(
         elif 2 < size <= STACKED_UP_TO:
             for some in stacks(alike, size, vectors.shape[1]):
                 members = offsets[some][:, None] + np.arange(size)
-                _describe_alike(vectors[place[members].ravel()], some, members, cut, shapes, rank=rank)
+                _describe_alike(vectors[place[members]], some, members, cut, shapes, rank=rank)
         elif size > STACKED_UP_TO:
             for number in alike.tolist():
                 members = place[offsets[number] : offsets[number + 1]]
@@ -111,19 +111,18 @@ def _describe_alike(
     *,
     rank: NDArray[np.int64],
 ) -> None:
-    """Some clusters of one size: their cosines as one array (clusters, size, size)."""
+    """Some clusters of one size: vectors float32 (clusters, size, d), their cosines (clusters, size, size)."""
     size = members.shape[1]
-    unit = normalised_rows(vectors).reshape(len(numbers), size, -1)
-    cosine = unit @ unit.transpose(0, 2, 1)
+    _, cosine = cosines_within(vectors)
     diagonal = np.arange(size)
     cosine[:, diagonal, diagonal] = 0.0
     sums = cosine.sum(axis=2)
-    shapes.mean_cosine[numbers] = sums.sum(axis=1) / (size * (size - 1))
+    shapes.mean_cosine[numbers] = without_rounding(sums.sum(axis=1) / (size * (size - 1)))
     shapes.medoid[numbers] += _highest(sums / size, rank[members])
     near = cosine >= cut
     near[:, diagonal, diagonal] = False
     cosine[:, diagonal, diagonal] = 1.0
-    shapes.min_cosine[numbers] = np.maximum(cosine.min(axis=(1, 2)), -1.0)
+    shapes.min_cosine[numbers] = cosine.min(axis=(1, 2))
     loose = near.sum(axis=2).min(axis=1) < size / 2
     for row in np.flatnonzero(loose).tolist() if size >= 5 else []:
         shapes.bridge[members[row]] = _bridges_of(near[row])
@@ -148,7 +147,7 @@ def _describe_large(
     unit = normalised_rows(vectors)
     total = unit.sum(axis=0)
     to_others = unit @ total - 1.0
-    shapes.mean_cosine[number] = to_others.sum() / (size * (size - 1))
+    shapes.mean_cosine[number] = without_rounding(to_others.sum() / (size * (size - 1)))
     own = rank[offsets[number] : offsets[number + 1]]
     shapes.medoid[number] += _highest(to_others[None] / size, own[None])[0]
     lowest = 1.0
@@ -161,7 +160,7 @@ def _describe_large(
             if graph:
                 near[top : top + BLOCK, left : left + BLOCK] = cosine >= cut
                 near[left : left + BLOCK, top : top + BLOCK] = (cosine >= cut).T
-    shapes.min_cosine[number] = max(lowest, -1.0)
+    shapes.min_cosine[number] = without_rounding(np.array(lowest))
     if graph:
         np.fill_diagonal(near, val=False)
         shapes.bridge[offsets[number] : offsets[number + 1]] = _bridges_of(near)

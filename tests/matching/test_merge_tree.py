@@ -58,7 +58,8 @@ def test_a_cut_tree_is_average_linkage(people, each, seed, height):
 def test_equal_faces_hold_together_up_to_one(count):
     for seed in range(10):
         vectors = np.repeat(faces(1, 1, 0.1, 128, seed), count, axis=0)
-        assert (merge_tree(vectors, np.ones(count, np.int64)).height == 1.0).all()
+        tree = merge_tree(vectors, np.ones(count, np.int64))
+        assert all((column == 1.0).all() for column in (tree.height, tree.lowest, tree.mean))
 
 
 def assert_node_knows_its_cosines(tree, step, vectors):

@@ -43,6 +43,14 @@ def test_shapes_are_those_of_all_pairs(sizes, seed, largest):
         assert means[chosen] == pytest.approx(means.max(), abs=1e-12)
 
 
+@pytest.mark.parametrize("size", [2, 3, 30, 300])
+def test_equal_faces_have_cosine_one(size):
+    for seed in range(10):
+        vectors = np.repeat(faces(1, 1, 0.1, 128, seed), size, axis=0)
+        shapes = describe_clusters(vectors, np.arange(size), np.array([0, size]), 1.0)
+        assert (shapes.min_cosine[0], shapes.mean_cosine[0]) == (1.0, 1.0)
+
+
 @settings(deadline=None, max_examples=80)
 @given(st.integers(1, 12), st.floats(0.05, 0.6), st.integers(0, 2**32 - 1))
 def test_bridges_are_the_faces_that_scipy_says_split_the_graph(count, density, seed):
