@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,14 +18,14 @@ from facededup.evaluation.curves import (
     highest_impostors,
     score_all,
 )
-from facededup.evaluation.folds import FOLDS, FoldAccuracy, fold_accuracy, ten_fold
+from facededup.evaluation.folds import FoldAccuracy, fold_accuracy, pair_accuracy
 from facededup.evaluation.intervals import Interval, Rate, bootstrap_people, wilson
 from facededup.evaluation.labels import LabelledPairs
 from facededup.evaluation.poor import PoorFaces, measure_poor_faces
 from facededup.evaluation.sample import Sample
 from facededup.matching.clusters import average_linkage
 from facededup.matching.selfjoin import self_join
-from facededup.matching.source import gather
+from facededup.matching.source import InMemory, gather
 from facededup.models.scores import cosine_cut, similarity
 from facededup.progress import Progress
 from facededup.store.base import PairBlock
@@ -45,8 +46,8 @@ class OperatingPoint:
         asked: The false match rate it was chosen for; None for one that was chosen by its threshold.
         cosine: The cut.
         similarity: The same on the calibrated scale.
-        fmr: False match rate.
-        fnmr: False non-match rate.
+        fmr: False match rate; its value is None without a pair of two people.
+        fnmr: False non-match rate; its value is None without a pair of one person.
     """
 
     asked: float | None
@@ -81,7 +82,7 @@ class Accuracy:
         equal_error_rate: Where both error rates meet; None without pairs of both kinds.
         operating: At similarity 0.40, then at other thresholds that were asked for.
         points: At fixed false match rates, those that enough pairs support.
-        curve: (cosine, FMR, FNMR), by rising cosine: ROC and DET.
+        curve: (cosine, FMR, FNMR), by rising cosine: ROC and DET; empty without pairs of both kinds.
         clusters: Cluster quality by rising threshold.
         poor: What the faces of the worst quality carry, at a false match rate of 1e-4 where that is
             supported, else at similarity 0.40.
@@ -174,8 +175,8 @@ def measure_pairs(
     points = [
         replace(
             point,
-            fmr=_tossed(point.fmr.value, curve.impostor_pairs),
-            fnmr=_tossed(point.fnmr.value, curve.genuine_pairs),
+            fmr=_tossed(point.fmr, curve.impostor_pairs),
+            fnmr=_tossed(point.fnmr, curve.genuine_pairs),
         )
         for point in points
     ]
@@ -185,7 +186,7 @@ def measure_pairs(
         detection=wilson(*images_seen),
         genuine_pairs=curve.genuine_pairs,
         impostor_pairs=curve.impostor_pairs,
-        folds=_folds_of(scores, pairs.same),
+        folds=pair_accuracy(scores, pairs.same),
         equal_error_rate=_equal_error_rate(curve),
         operating=tuple(points[:1]),
         points=tuple(points[1:]),
@@ -215,12 +216,12 @@ def cluster_sweep(
     cuts = [(threshold, cosine) for threshold, cosine in cuts if curve.pairs_from(cosine) <= max_pairs]
     if not cuts or len(sample.seen) < 2:
         return ()
-    vectors = _Vectors(sample.embeddings())
+    vectors = InMemory(sample.embeddings())
     blocks = list(self_join(vectors, cuts[0][1], group=np.arange(len(vectors))))
     found = []
     for threshold, cosine in cuts:
         pairs = [_from(block, cosine) for block in blocks]
-        labels = _linked(vectors, pairs, cosine)
+        labels = average_linkage(len(vectors), partial(iter, pairs), partial(gather, vectors), cosine)
         # Numbers beyond all rows: an image without a face is in a cluster of its own.
         clusters = len(vectors) + np.arange(len(sample.paths))
         clusters[sample.seen] = labels
@@ -235,29 +236,6 @@ def cluster_sweep(
             )
         )
     return tuple(found)
-
-
-def _linked(vectors: _Vectors, pairs: list[PairBlock], cosine: float) -> NDArray[np.int64]:
-    return average_linkage(len(vectors), lambda: iter(pairs), vectors.gather, cosine)
-
-
-class _Vectors:
-    """Embeddings in memory, as the self-join reads them."""
-
-    def __init__(self, rows: Floats) -> None:
-        self._rows = rows
-        self.dimension = rows.shape[1]
-
-    def __len__(self) -> int:
-        return len(self._rows)
-
-    def rows(self, start: int, stop: int) -> Floats:
-        """Rows start to stop."""
-        return self._rows[start:stop]
-
-    def gather(self, rows: NDArray[np.int64]) -> Floats:
-        """Some rows, given in ascending order."""
-        return gather(self, rows)
 
 
 def _from(block: PairBlock, cosine: float) -> PairBlock:
@@ -284,8 +262,8 @@ def _point(curve: ScoreCurve, cosine: float, operating_cosine: float, asked: flo
         asked,
         cosine,
         similarity(cosine, operating_cosine),
-        Rate(curve.fmr(cosine)),
-        Rate(curve.fnmr(cosine)),
+        Rate(curve.fmr(cosine) if curve.impostor_pairs else None),
+        Rate(curve.fnmr(cosine) if curve.genuine_pairs else None),
     )
 
 
@@ -313,8 +291,8 @@ def _interval(rate: Rate, interval: Interval, supported: bool) -> Rate:
     return Rate(rate.value, *interval) if supported else rate
 
 
-def _tossed(share: float, pairs: int) -> Rate:
-    return wilson(round(share * pairs), pairs) if pairs else Rate(share)
+def _tossed(rate: Rate, pairs: int) -> Rate:
+    return rate if rate.value is None else wilson(round(rate.value * pairs), pairs)
 
 
 def _equal_error_rate(curve: ScoreCurve) -> float | None:
@@ -323,17 +301,9 @@ def _equal_error_rate(curve: ScoreCurve) -> float | None:
 
 def _dense(curve: ScoreCurve) -> tuple[tuple[float, float, float], ...]:
     """The curve at false match rates evenly spaced on a logarithmic scale, as far as pairs support them."""
-    cuts = {curve.cosine_at_fmr(float(rate)) for rate in _CURVE_RATES} - {None}
+    if not curve.genuine_pairs:
+        return ()
+    cuts = {curve.cosine_at_fmr(float(rate)) for rate in _CURVE_RATES}
     return tuple(
         (cut, curve.fmr(cut), curve.fnmr(cut)) for cut in sorted(cut for cut in cuts if cut is not None)
-    )
-
-
-def _folds_of(scores: Floats, same: NDArray[np.bool_]) -> FoldAccuracy | None:
-    if min(same.sum(), (~same).sum()) < FOLDS:
-        return None
-    runs = [ten_fold(scores, same, seed) for seed in range(10)]
-    accuracies, cuts = zip(*runs, strict=True)
-    return FoldAccuracy(
-        float(np.mean(accuracies)), min(accuracies), max(accuracies), float(np.mean(cuts)), len(scores)
     )

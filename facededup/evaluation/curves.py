@@ -1,12 +1,13 @@
 """False match and false non-match rates against the cosine, over all pairs of labelled faces.
 
-Scores are counted in bins of 1e-5, so a set of any size takes the same memory and every cut is a multiple of
-that. The false match rate (FMR) is the share of the pairs of two people that reach a cut, the false non-match
+Scores are counted in bins of 1e-5, tile by tile, so a set of any size takes the same memory beside its vectors
+and its pairs of one person, and every cut is a multiple of that. The false match rate (FMR) is the share of the pairs of two people that reach a cut, the false non-match
 rate (FNMR) that of the pairs of one person that do not, as in ISO/IEC 19795-1.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -19,6 +20,8 @@ BINS_A_UNIT = 100_000
 SUPPORT = 20
 """A rate is only given where at least so many pairs of two people were counted at it."""
 BLOCK = 1024
+COLUMNS = 4096
+"""Rows compared with so many others at a time: 16 MiB of scores, and five times that while they are counted."""
 
 Counts = NDArray[np.int64]
 Rows = NDArray[np.int64]
@@ -123,14 +126,13 @@ def score_all(vectors: Floats, person: Rows, progress: Progress) -> tuple[ScoreC
     counts = np.zeros((2, 2 * BINS_A_UNIT + 1), np.int64)
     kept = []
     progress.start("score", len(vectors))
-    for start in range(0, len(vectors), BLOCK):
-        scores, upper, same = _block(vectors, person, start)
+    for top, left, scores, upper, same in _tiles(vectors, person):
         genuine, impostors = np.nonzero(same & upper), scores[upper & ~same]
-        a, b = genuine[0] + start, genuine[1] + start
-        kept.append((scores[genuine], person[a], person[b]))
+        kept.append((scores[genuine], person[genuine[0] + top], person[genuine[1] + left]))
         counts[0] += _histogram(scores[genuine])
         counts[1] += _histogram(impostors)
-        progress.advance(len(scores))
+        if left + COLUMNS >= len(vectors):
+            progress.advance(len(scores))
     progress.finish()
     return ScoreCurve(_from_above(counts[0]), _from_above(counts[1])), _joined(kept)
 
@@ -144,19 +146,24 @@ def highest_impostors(vectors: Floats, person: Rows, cosine: float) -> PairScore
         cosine: The cut.
     """
     kept = []
-    for start in range(0, len(vectors), BLOCK):
-        scores, upper, same = _block(vectors, person, start)
+    for top, left, scores, upper, same in _tiles(vectors, person):
         found = np.nonzero((scores >= cosine) & upper & ~same)
-        kept.append((scores[found], person[found[0] + start], person[found[1] + start]))
+        kept.append((scores[found], person[found[0] + top], person[found[1] + left]))
     return _joined(kept)
 
 
-def _block(vectors: Floats, person: Rows, start: int) -> tuple[Floats, NDArray[np.bool_], NDArray[np.bool_]]:
-    """Scores of some rows with all from `start` on; which count as pairs; which are of one person."""
-    some = vectors[start : start + BLOCK]
-    scores: Floats = some @ vectors[start:].T
-    upper = np.arange(scores.shape[1])[None] > np.arange(len(some))[:, None]
-    return scores, upper, person[start : start + BLOCK, None] == person[None, start:]
+def _tiles(
+    vectors: Floats, person: Rows
+) -> Iterator[tuple[int, int, Floats, NDArray[np.bool_], NDArray[np.bool_]]]:
+    """The upper triangle in tiles: first row and column, scores, which are of a pair, which of one person."""
+    for top in range(0, len(vectors), BLOCK):
+        some = slice(top, top + BLOCK)
+        for left in range(top, len(vectors), COLUMNS):
+            others = slice(left, left + COLUMNS)
+            scores: Floats = vectors[some] @ vectors[others].T
+            rows, columns = (np.arange(size) for size in scores.shape)
+            upper = columns[None] + left > rows[:, None] + top
+            yield top, left, scores, upper, person[some, None] == person[None, others]
 
 
 def _histogram(scores: Floats) -> Counts:

@@ -8,7 +8,6 @@ in the Wild (Huang et al., 2007). A pair with an image without a face is wrong, 
 
 from __future__ import annotations
 
-import itertools
 from dataclasses import dataclass
 
 import numpy as np
@@ -26,14 +25,14 @@ Rows = NDArray[np.int64]
 
 @dataclass(frozen=True, slots=True)
 class FoldAccuracy:
-    """Accuracy over several draws of pairs.
+    """Accuracy over several draws of pairs, or over several divisions of given pairs into folds.
 
     Attributes:
         mean: Over the draws.
         lowest: Of the draws.
         highest: Of the draws.
         cosine: The mean cut.
-        pairs: Pairs a draw, half of them of one person.
+        pairs: Pairs a draw, half of them of one person unless they were given.
     """
 
     mean: float
@@ -45,16 +44,31 @@ class FoldAccuracy:
 
 def fold_accuracy(sample: Sample) -> FoldAccuracy | None:
     """Mean accuracy over ten draws, None where there are too few pairs for ten folds."""
-    accuracies, cuts, pairs = [], [], 0
+    runs, pairs = [], 0
     for seed in SEEDS:
         same, different = draw_pairs(sample.person, seed)
         pairs = len(same) + len(different)
         if len(same) < FOLDS or len(different) < FOLDS:
             return None
         scores = pair_scores(sample, np.concatenate((same, different)))
-        accuracy, cut = ten_fold(scores, np.arange(pairs) < len(same), seed)
-        accuracies.append(accuracy)
-        cuts.append(cut)
+        runs.append(ten_fold(scores, np.arange(pairs) < len(same), seed))
+    return _summary(runs, pairs)
+
+
+def pair_accuracy(scores: Floats, same: NDArray[np.bool_]) -> FoldAccuracy | None:
+    """Mean accuracy on given pairs over ten divisions into folds, None where they are too few for ten folds.
+
+    Args:
+        scores: float32 (n,), NaN for a pair that cannot be compared.
+        same: bool (n,), of one person.
+    """
+    if min(same.sum(), (~same).sum()) < FOLDS:
+        return None
+    return _summary([ten_fold(scores, same, seed) for seed in SEEDS], len(scores))
+
+
+def _summary(runs: list[tuple[float, float]], pairs: int) -> FoldAccuracy:
+    accuracies, cuts = zip(*runs, strict=True)
     return FoldAccuracy(
         float(np.mean(accuracies)), min(accuracies), max(accuracies), float(np.mean(cuts)), pairs
     )
@@ -85,11 +99,13 @@ def draw_pairs(person: Rows, seed: int, count: int = PAIRS) -> tuple[Rows, Rows]
         int64 (k, 2) pairs of one person and as many of two.
     """
     random = np.random.default_rng(seed)
-    people = [np.flatnonzero(person == number) for number in range(int(person.max(initial=-1)) + 1)]
+    people = np.split(np.argsort(person, kind="stable"), np.cumsum(np.bincount(person))[:-1])
     unused = []
     for images in people:
-        pairs = np.array(list(itertools.combinations(images.tolist(), 2)), np.int64).reshape(-1, 2)
-        unused.append(pairs[random.permutation(len(pairs))].tolist())
+        first, second = np.triu_indices(len(images), 1)
+        # No more of one person can be asked for; someone with thousands of images has millions.
+        some = random.permutation(len(first))[-count:]
+        unused.append(np.column_stack((images[first[some]], images[second[some]])).tolist())
     same: list[list[int]] = []
     while len(same) < count:
         left = [place for place, pairs in enumerate(unused) if pairs]

@@ -25,9 +25,9 @@ Interval = tuple[float, float]
 
 @dataclass(frozen=True, slots=True)
 class Rate:
-    """A share with its 95% interval, None where there is too little to tell it from."""
+    """A share with its 95% interval, None where there is too little to tell it from, or nothing at all."""
 
-    value: float
+    value: float | None
     low: float | None = None
     high: float | None = None
 

@@ -41,14 +41,15 @@ def make_calibration(accuracy: Accuracy, curve: ScoreCurve, operating_cosine: fl
     Args:
         accuracy: Of labelled faces.
         curve: The same.
-        operating_cosine: The one so far, kept where there are too few pairs to find another.
+        operating_cosine: The one so far, kept where there are too few pairs to find another, or so many of
+            two people at cosine 1 that there is none.
 
     Returns:
         The cosine at a false match rate of `OPERATING_RATE`, and the two curves as far as pairs support them.
     """
     found = curve.cosine_at_fmr(OPERATING_RATE)
     return Calibration(
-        operating_cosine=operating_cosine if found is None else found,
+        operating_cosine=operating_cosine if found is None or found >= 1 else found,
         source="calibration",
         impostors=impostor_points(curve),
         genuine=genuine_points(curve),

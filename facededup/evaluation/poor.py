@@ -41,7 +41,7 @@ class PoorFaces:
 
 
 def measure_poor_faces(sample: Sample, curve: ScoreCurve, cosine: float) -> tuple[PoorFaces, ...]:
-    """What each of `SHARES` of the faces carries; nothing where qualities are not known.
+    """What each of `SHARES` of the faces carries, where qualities are known and pairs of both kinds are left.
 
     Args:
         sample: Labelled images.
@@ -57,6 +57,8 @@ def measure_poor_faces(sample: Sample, curve: ScoreCurve, cosine: float) -> tupl
         bound = float(np.nanquantile(quality, share))
         rest = sample.restricted(seen[~(quality < bound)])
         without, _ = score_all(rest.embeddings(), rest.labels(), SilentProgress())
+        if not (without.genuine_pairs and without.impostor_pairs):
+            break
         missed, matched = _errors(curve, cosine)
         missed_without, matched_without = _errors(without, cosine)
         found.append(

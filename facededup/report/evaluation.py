@@ -103,6 +103,8 @@ def evaluation_tables(result: EvaluateResult) -> list[Table]:
     return tables
 
 
+_NO_PAIRS = "no pairs"
+
 _CLUSTER_HEADINGS = (
     "threshold",
     "clusters",
@@ -179,6 +181,8 @@ def _group(name: str, accuracy: Accuracy) -> Sequence[tuple[str, ...]]:
 
 
 def _small(rate: Rate) -> str:
+    if rate.value is None:
+        return _NO_PAIRS
     if rate.value == 0:
         return "none seen"
     return f"{rate.value:.2e}" + (f" ({rate.low:.1e} to {rate.high:.1e})" if rate.low is not None else "")
@@ -190,6 +194,8 @@ def _percent(rate: Rate) -> str:
 
 def _kept(rate: Rate) -> str:
     """A false non-match rate as the share that is kept."""
+    if rate.value is None:
+        return _NO_PAIRS
     if rate.low is None or rate.high is None:
         return f"{1 - rate.value:.4f}"
     return f"{1 - rate.value:.4f} ({1 - rate.high:.4f} to {1 - rate.low:.4f})"

@@ -62,11 +62,10 @@ def _draw_curves(roc: Any, det: Any, name: str, accuracy: Accuracy) -> None:
     if wrong:
         det.loglog(*zip(*wrong, strict=True), label=name)
     for point in (*accuracy.operating[:1], *accuracy.points):
-        drawable = min(point.fmr.value, point.fnmr.value) > 0
-        if drawable and point.fnmr.low is not None and point.fnmr.high is not None:
-            low, high = point.fnmr.value - point.fnmr.low, point.fnmr.high - point.fnmr.value
-            bars = [[max(0.0, low)], [max(0.0, high)]]
-            det.errorbar(point.fmr.value, point.fnmr.value, yerr=bars, color="grey", capsize=2, lw=0.8)
+        fmr, fnmr, low, high = point.fmr.value, point.fnmr.value, point.fnmr.low, point.fnmr.high
+        if fmr and fnmr and low is not None and high is not None:
+            bars = [[max(0.0, fnmr - low)], [max(0.0, high - fnmr)]]
+            det.errorbar(fmr, fnmr, yerr=bars, color="grey", capsize=2, lw=0.8)
 
 
 def _draw_clusters(axes: Any, accuracy: Accuracy) -> None:

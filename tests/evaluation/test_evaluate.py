@@ -86,6 +86,7 @@ def test_groups_are_measured_among_themselves(labelled, kept, tmp_path):
     assert list(groups) == ["nasa", "navy"]
     assert [(group.images, group.people) for group in groups.values()] == [(6, 1), (7, 1)]
     assert [group.impostor_pairs for group in groups.values()] == [0, 0]
+    assert [group.operating[0].fmr.value for group in groups.values()] == [None, None]
 
 
 def test_the_command_prints_and_writes_everything(labelled, kept, tmp_path):
@@ -100,6 +101,7 @@ def test_the_command_prints_and_writes_everything(labelled, kept, tmp_path):
         "Clusters",
         "Groups, at the same cut for all",
         "10-fold accuracy",
+        "no pairs",
     ):
         assert words in result.output
     document = json.loads((tmp_path / "e.json").read_text())

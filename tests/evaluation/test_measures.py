@@ -1,6 +1,7 @@
 """Error rates, intervals, folds and cluster agreement against definitions written out."""
 
 import itertools
+import tracemalloc
 from dataclasses import replace
 
 import numpy as np
@@ -99,6 +100,7 @@ def test_the_cut_for_a_rate_is_the_lowest_that_keeps_it(impostors, rate):
 
 def test_the_curve_of_all_pairs_is_that_of_each(monkeypatch):
     monkeypatch.setattr("facededup.evaluation.curves.BLOCK", 7)
+    monkeypatch.setattr("facededup.evaluation.curves.COLUMNS", 11)
     sample = crowd(12, 4)
     vectors, person = sample.embeddings(), sample.labels()
     curve, genuine = score_all(vectors, person, SilentProgress())
@@ -115,6 +117,28 @@ def test_the_curve_of_all_pairs_is_that_of_each(monkeypatch):
         for i, j, value, one in zip(a, b, cosine, same, strict=True)
         if value >= cut and not one
     }
+
+
+def most_bytes(work):
+    """Memory that Python and numpy held at most while something was done."""
+    tracemalloc.start()
+    try:
+        work()
+        return tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+
+
+def test_many_faces_are_scored_in_little_memory():
+    count = 12_000
+    vectors = unit(np.random.default_rng(0).standard_normal((count, 4)))
+    assert most_bytes(lambda: score_all(vectors, np.arange(count), SilentProgress())) < 150_000_000
+    assert most_bytes(lambda: highest_impostors(vectors, np.arange(count), 1.0)) < 150_000_000
+
+
+def test_pairs_of_someone_with_very_many_images_are_drawn_in_little_memory():
+    person = np.repeat([0, 1], [1500, 2])
+    assert most_bytes(lambda: draw_pairs(person, 0, count=100)) < 100_000_000
 
 
 def test_equal_error_of_known_scores():
@@ -221,6 +245,24 @@ def test_what_is_measured_agrees_with_itself():
     assert made.true_match_rate(made.operating_cosine) == pytest.approx(
         1 - curve.fnmr(made.operating_cosine), abs=0.02
     )
+
+
+@pytest.mark.parametrize("person", [[0, 1, 2, 3, 4], [0, 0, 0]])
+def test_of_no_pairs_no_rate_is_told(person):
+    sample = sample_of(unit(np.random.default_rng(0).standard_normal((len(person), 128))), person)
+    found, _ = measure(sample, 0.4, SilentProgress())
+    (point,) = found.operating
+    assert (point.fnmr.value is None) == (found.genuine_pairs == 0)
+    assert (point.fmr.value is None) == (found.impostor_pairs == 0)
+    assert found.curve == ()
+
+
+def test_equal_pictures_of_many_people_make_no_scale_without_room_above_it():
+    person = np.repeat(np.arange(200), 2)
+    vectors = np.repeat(unit(np.random.default_rng(0).standard_normal((2, 128))), 200, axis=0)
+    found, curve = measure(sample_of(vectors, person), 0.4, SilentProgress())
+    assert curve.cosine_at_fmr(1e-3) >= 1
+    assert make_calibration(found, curve, 0.4).operating_cosine == 0.4
 
 
 @examples(max_examples=20, deadline=None)
