@@ -49,11 +49,11 @@ def read_pairs(path: str) -> LabelledPairs:
         word = row["same"].strip().lower()
         if word not in ("0", "1", "false", "true"):
             raise UsageError(f"line {number} of {path!r}: same is 1 or 0, not {row['same']!r}")
-        left.append(os.path.join(folder, row["path_a"]))
-        right.append(os.path.join(folder, row["path_b"]))
+        left.append(_absolute(folder, row["path_a"]))
+        right.append(_absolute(folder, row["path_b"]))
         same.append(word in ("1", "true"))
     for image in (*left, *right):
-        if not os.path.exists(image):
+        if not os.path.isfile(image):
             raise PathNotFoundError(f"{path!r} names an image that is not there: {image!r}")
     if not any(same) or all(same):
         raise UsageError(f"{path!r} needs pairs of one person and pairs of two")
@@ -77,7 +77,7 @@ def read_groups(path: str) -> dict[str, str]:
         if "person" in row:
             key = row["person"]
         elif "path" in row:
-            key = os.path.join(folder, row["path"])
+            key = _absolute(folder, row["path"])
         else:
             raise UsageError(f"{path!r} needs a column person or path beside group")
         if groups.setdefault(key, row["group"]) != row["group"]:
@@ -106,6 +106,11 @@ def group_members(
     if not members:
         raise UsageError("the file of groups names none of the people or images")
     return {group: np.array(members[group], np.int64) for group in sorted(members)}
+
+
+def _absolute(folder: str, path: str) -> str:
+    """A path as the store has it: without `..`, links unresolved."""
+    return os.path.abspath(os.path.join(folder, path))
 
 
 def _rows(path: str, needed: tuple[str, ...]) -> Iterator[tuple[int, dict[str, str]]]:

@@ -80,6 +80,21 @@ def test_pairs_of_a_file_are_all_there_is(labelled, kept, tmp_path):
     assert overall.clusters == ()
 
 
+def test_paths_of_files_start_at_their_folder_and_may_lead_out_of_it(labelled, kept, tmp_path):
+    own = shutil.copytree(labelled, tmp_path / "people")
+    (tmp_path / "lists").mkdir()
+    images = [f"../people/{path.relative_to(own)}" for path in sorted(own.glob("*/hopper*"))]
+    others = [f"../people/{path.relative_to(own)}" for path in sorted(own.glob("collins/*"))]
+    rows = [(images[0], images[1], 1), (images[0], others[0], 0)]
+    pairs = write_csv(tmp_path / "lists" / "pairs.csv", ("path_a", "path_b", "same"), *rows)
+    store = str(shutil.copy(kept, tmp_path / "faces.h5"))
+    assert facededup.evaluate(pairs=pairs, store=store).overall.detection.value == 1
+    rows = [(path, "navy") for path in images]
+    groups = write_csv(tmp_path / "lists" / "groups.csv", ("path", "group"), *rows)
+    found = facededup.evaluate(own, groups=groups, store=store).groups
+    assert [(name, group.images) for name, group in found.items()] == [("navy", len(images))]
+
+
 def test_groups_are_measured_among_themselves(labelled, kept, tmp_path):
     path = write_csv(tmp_path / "g.csv", ("person", "group"), ("hopper", "navy"), ("collins", "nasa"))
     groups = facededup.evaluate(labelled, groups=path, store=kept).groups
@@ -153,6 +168,7 @@ def test_wrong_usage_is_a_sentence(tmp_path, monkeypatch, line, code, sentence):
         ([("a", "b")], UsageError, "no column 'path_a'"),
         ([("path_a", "path_b", "same"), ("x.jpg", "x.jpg", "yes")], UsageError, "line 2 .* same is 1 or 0"),
         ([("path_a", "path_b", "same"), ("x.jpg", "y.jpg", "1")], PathNotFoundError, "y.jpg"),
+        ([("path_a", "path_b", "same"), ("x.jpg", "", "1")], PathNotFoundError, "not there"),
         ([("path_a", "path_b", "same"), ("x.jpg", "x.jpg", "1")], UsageError, "pairs of two"),
     ],
 )
