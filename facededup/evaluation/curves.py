@@ -1,8 +1,9 @@
 """False match and false non-match rates against the cosine, over all pairs of labelled faces.
 
-Scores are counted in bins of 1e-5, tile by tile, so a set of any size takes the same memory beside its vectors
-and its pairs of one person, and every cut is a multiple of that. The false match rate (FMR) is the share of the pairs of two people that reach a cut, the false non-match
-rate (FNMR) that of the pairs of one person that do not, as in ISO/IEC 19795-1.
+Scores are counted in bins of 1e-5, tile by tile, so a set of any size takes the same memory beside its
+vectors and its pairs of one person, and every cut is a multiple of that. The false match rate (FMR) is the
+share of the pairs of two people that reach a cut, the false non-match rate (FNMR) that of the pairs of one
+person that do not, as in ISO/IEC 19795-1.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ SUPPORT = 20
 """A rate is only given where at least so many pairs of two people were counted at it."""
 BLOCK = 1024
 COLUMNS = 4096
-"""Rows compared with so many others at a time: 16 MiB of scores, and five times that while they are counted."""
+"""Rows compared with so many others at a time: 16 MiB of scores, five times that while they are counted."""
 
 Counts = NDArray[np.int64]
 Rows = NDArray[np.int64]

@@ -15,8 +15,8 @@ Ints = NDArray[np.int64]
 Doubles = NDArray[np.float64]
 
 EQUAL = 1e-12
-"""Means no further apart count as equal: rounding differs with what was merged before, and makes of faces that
-are the same to the last bit a mean a little below 1."""
+"""Means no further apart count as equal: rounding differs with what was merged before, and makes the mean of
+faces that are the same to the last bit a little less than 1."""
 READ_ROWS = 65_536
 CHUNK = 1 << 18
 """Coordinates of float64 multiplied at a time: 2 MiB an array, which stays in the cache."""

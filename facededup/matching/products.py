@@ -17,8 +17,8 @@ TILE_ROWS = 8192
 TILE_COLUMNS = 16_384
 """A tile's products take 512 MiB in float32, and its pairs sixteen bytes each."""
 
-VERIFIED_AT_ONCE = 1 << 20
-"""Candidates of a search in half precision looked at again at once."""
+VERIFIED_COORDINATES = 1 << 27
+"""Of each end of the candidates of a search in half precision that are looked at again at once: 512 MiB."""
 
 
 class Products(Protocol):
@@ -204,6 +204,7 @@ class ProductSearch:
 
     def _verified(self, left: Any, right: Any, i: Any, j: Any, least: float) -> Iterator[tuple[Any, Any]]:
         """Those candidates of a tile whose product in float32 is at least `least`, some at once."""
-        for start in range(0, len(i), VERIFIED_AT_ONCE):
-            some = slice(start, start + VERIFIED_AT_ONCE)
+        step = max(1, VERIFIED_COORDINATES // left.shape[1])
+        for start in range(0, len(i), step):
+            some = slice(start, start + step)
             yield self._products.near(left, right, i[some], j[some], least)

@@ -111,7 +111,7 @@ def _describe_alike(
     *,
     rank: NDArray[np.int64],
 ) -> None:
-    """Some clusters of one size: vectors float32 (clusters, size, d), their cosines (clusters, size, size)."""
+    """Some clusters of one size: vectors float32 (clusters, size, d), cosines (clusters, size, size)."""
     size = members.shape[1]
     _, cosine = cosines_within(vectors)
     diagonal = np.arange(size)

@@ -111,6 +111,21 @@ def test_no_pair_is_lost_whatever_overflows(shape, cut, block, most, seed):
         assert joined(vectors, cut, [search], block=block) == pairs
 
 
+@pytest.mark.parametrize(("dimension", "most"), [(16, 64), (64, 16), (4096, 1)])
+def test_candidates_looked_at_again_are_fewer_the_longer_vectors_are(dimension, most, monkeypatch):
+    monkeypatch.setattr("facededup.matching.products.VERIFIED_COORDINATES", 1024)
+    near, looked_at = ArrayProducts.near, []
+
+    def counted(*arguments):
+        looked_at.append(len(arguments[3]))
+        return near(*arguments)
+
+    monkeypatch.setattr(ArrayProducts, "near", counted)
+    vectors = faces(1, 20, 0.2, dimension)
+    assert joined(vectors, 0.8, [products(tile=(20, 20), half=True)]) == expected(vectors, 0.8)
+    assert max(looked_at) == most
+
+
 def test_queries_beyond_the_index_are_counted_and_searched_by_range():
     vectors = np.repeat(faces(1, 1, 0.0), 40, axis=0)
     search = nearest(first=2, most=16)
