@@ -20,7 +20,7 @@ import time
 from pathlib import Path
 
 from common import images_of, median, parser, report, spread
-from PIL import Image
+from PIL import Image, ImageOps
 
 from facededup.models.catalog import DEFAULT_MODEL, describe_model
 from facededup.models.weights import find_weights, locate_weights
@@ -64,13 +64,13 @@ def index_seconds(folder: str, *options: str, home: str | None = None) -> float:
 
 
 def copy_images(images: list[str], folder: str, size: tuple[int, int] | None = None) -> None:
-    """Puts images into one folder, as they are or scaled up to a size."""
+    """Puts images into one folder, as they are or scaled up and cut to a size."""
     for image in images:
         if size is None:
             shutil.copy(image, folder)
         else:
             name = os.path.join(folder, os.path.basename(image))
-            Image.open(image).resize(size, Image.Resampling.BICUBIC).save(name, quality=90)
+            ImageOps.fit(Image.open(image), size, Image.Resampling.BICUBIC).save(name, quality=90)
 
 
 def size_of(text: str) -> tuple[int, int]:
