@@ -23,6 +23,7 @@ from facededup.faces.align import cut_chip
 from facededup.faces.choose import choose_faces
 from facededup.faces.detect import build_detector
 from facededup.images.decode import decode
+from facededup.images.picture import Picture
 from facededup.models.catalog import describe_model
 from facededup.models.encoder import Encoder
 from facededup.models.engine import open_engine
@@ -39,7 +40,7 @@ def central_chips(images: list[str]) -> tuple[np.ndarray, np.ndarray, float]:
     for path in images:
         image = decode(Path(path).read_bytes(), max_pixels=10**8)
         started = time.process_time()
-        found = detector.detect(image.pixels)
+        found = detector.detect(Picture.of(image.pixels))
         seconds += time.process_time() - started
         _, faces = choose_faces(found, "center", image.width, image.height)
         rows.append(len(chips) if faces else -1)

@@ -21,6 +21,7 @@ import numpy as np
 from facededup.faces import detect
 from facededup.faces.align import cut_chip
 from facededup.images.decode import decode
+from facededup.images.picture import Picture
 from facededup.images.walk import find_images
 from facededup.models.weights import find_weights
 from facededup.types import Face
@@ -56,7 +57,9 @@ def main() -> None:
         image.pixels for image in measure("decode", lambda each: decode(each, max_pixels=MAX_PIXELS), data)
     ]
     detector = detect.build_detector("dlib")
-    faces = measure("detect, all stages and landmarks", detector.detect, images)
+    faces = measure(
+        "detect, all stages and landmarks", lambda image: detector.detect(Picture.of(image)), images
+    )
     pairs = [(image, face) for image, several in zip(images, faces, strict=True) for face in several]
     hog = dlib.get_frontal_face_detector()
     measure("  HOG at full size", lambda image: hog.run(image, 0, 0.0), images)

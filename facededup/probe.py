@@ -18,6 +18,7 @@ import numpy as np
 from facededup.errors import FacededupError, JobError, PackageMissingError
 from facededup.faces.align import build_aligner, choose_alignment
 from facededup.faces.detect import build_detector
+from facededup.images.picture import Picture
 from facededup.models.catalog import DEFAULT_DETECTOR, DEFAULT_MODEL, describe_detector, describe_model
 from facededup.models.encoder import Encoder
 from facededup.models.engine import open_engine
@@ -122,7 +123,7 @@ def _similarities(encoder: Encoder) -> tuple[float, float]:
     find, cut = build_detector(detector.name, align), build_aligner(align, detector.name, model.name)
 
     def embed(image: Pixels) -> Floats:
-        faces = find.detect(image)
+        faces = find.detect(Picture.of(image))
         if not faces:
             raise JobError(f"the detector {detector.name} finds no face in a picture that has one")
         embedding: Floats = encoder.encode(cut(image, faces[:1]))[0]

@@ -11,7 +11,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from facededup.faces.deepface_client import Finder, Region
-from facededup.faces.view import View
+from facededup.faces.view import View, sharp_side
+from facededup.images.picture import FIRST_LOOK, Picture
 from facededup.types import Box, Face, Pixels
 
 # opencv, mtcnn, fastmtcnn and centerface take time in proportion to the pixels, retinaface up to 1980; the
@@ -25,10 +26,9 @@ _SMALLEST = 2
 class WholeImage:
     """DeepFace's `skip`, for which the whole image is one face."""
 
-    def detect(self, image: Pixels) -> tuple[Face, ...]:
-        """The whole of an image, uint8 (h, w, 3)."""
-        height, width = image.shape[:2]
-        return (Face(Box(0, 0, width, height), 0.0),)
+    def detect(self, picture: Picture) -> tuple[Face, ...]:
+        """The whole of a picture."""
+        return (Face(Box(0, 0, picture.width, picture.height), 0.0),)
 
 
 class DeepFaceDetector:
@@ -46,21 +46,28 @@ class DeepFaceDetector:
         self._finder = finder
         self._exact = exact
 
-    def detect(self, image: Pixels) -> tuple[Face, ...]:
-        """The faces of an upright RGB image, uint8 (h, w, 3), from left to right, then from the top down."""
-        (faces,) = self._look(image, (0,))
-        faces = faces or max(self._look(image, (90, 180, 270)), key=_best_score)
+    def detect(self, picture: Picture) -> tuple[Face, ...]:
+        """See `Detector`."""
+        first = picture.copy(None if self._exact else FIRST_LOOK)
+        faces = self._find(picture, first)
+        enough = sharp_side(picture, min((face.box.w for face in faces), default=0))
+        if max(first.shape) < min(enough, picture.long_side):
+            faces = self._find(picture, picture.copy(_LONG_SIDE))
         return tuple(sorted(faces, key=lambda face: (face.box.x, face.box.y)))
 
-    def _look(self, image: Pixels, angles: Sequence[int]) -> list[list[Face]]:
-        """What is seen with the image turned by each of the angles."""
-        height, width = image.shape[:2]
-        long_side = max(height, width) if self._exact else _LONG_SIDE
-        views = [View.of(image, 1.0, long_side, angle=angle) for angle in angles]
+    def _find(self, picture: Picture, copy: Pixels) -> list[Face]:
+        (faces,) = self._look(picture, copy, (0,))
+        return faces or max(self._look(picture, copy, (90, 180, 270)), key=_best_score)
+
+    def _look(self, picture: Picture, copy: Pixels, angles: Sequence[int]) -> list[list[Face]]:
+        """What is seen with a copy of the picture turned by each of the angles."""
+        size = width, height = picture.width, picture.height
+        long_side = picture.long_side if self._exact else _LONG_SIDE
+        views = [View.of(copy, 1.0, long_side, angle=angle, size=size) for angle in angles]
         shown = [(np.ascontiguousarray(view.pixels[..., ::-1]), (0, 0)) for view in views]
         if self._exact:
-            shown = [pad_as_deepface(picture) for picture, _ in shown]
-        found = self._finder.find([picture for picture, _ in shown])
+            shown = [pad_as_deepface(image) for image, _ in shown]
+        found = self._finder.find([image for image, _ in shown])
         looks = []
         for view, (_, corner), regions in zip(views, shown, found, strict=True):
             faces = [_face(view, region, *corner) for region in regions]

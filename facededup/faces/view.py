@@ -8,7 +8,13 @@ from dataclasses import dataclass, replace
 import numpy as np
 from PIL import Image
 
+from facededup.images.picture import FIRST_LOOK, Picture
 from facededup.types import Box, Face, Pixels
+
+# To shrink an image by less takes longer than to look at the few pixels more.
+_WORTH_SHRINKING = 0.95
+# A face so many pixels wide is no sharper, cut out for a model, from a larger copy.
+_SHARP_FACE = 120
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -30,8 +36,16 @@ class View:
     height: int
 
     @classmethod
-    def of(cls, image: Pixels, scale: float, long_side: int, *, angle: int = 0) -> View:
-        """A copy at `scale`, or smaller to keep the long side within bounds.
+    def of(
+        cls,
+        image: Pixels,
+        scale: float,
+        long_side: int,
+        *,
+        angle: int = 0,
+        size: tuple[int, int] | None = None,
+    ) -> View:
+        """A copy at `scale`, or smaller to keep the long side about within bounds.
 
         Args:
             image: uint8 (h, w, 3) or (h, w).
@@ -39,13 +53,15 @@ class View:
             long_side: In pixels.
             angle: Degrees counter-clockwise. What a turn other than by right angles moves out of the frame is
                 lost, and the corners it bares are black.
+            size: Width and height of the image that `image` itself is a reduced copy of.
         """
-        height, width = image.shape[:2]
-        scale = min(scale, long_side / max(width, height))
+        width, height = size or image.shape[1::-1]
+        rows, columns = image.shape[:2]
+        scale = min(scale, long_side / max(width, height)) * max(width, height) / max(rows, columns)
         copy = image
-        if scale < 1:
-            size = max(1, round(width * scale)), max(1, round(height * scale))
-            picture = Image.fromarray(image).resize(size, Image.Resampling.BILINEAR, reducing_gap=2.0)
+        if scale < _WORTH_SHRINKING:
+            smaller = max(1, round(columns * scale)), max(1, round(rows * scale))
+            picture = Image.fromarray(image).resize(smaller, Image.Resampling.BILINEAR, reducing_gap=2.0)
             copy = np.asarray(picture)
         shrunk = copy.shape[1] / width, copy.shape[0] / height
         if angle % 90:
@@ -96,3 +112,13 @@ def scale_face(face: Face, across: float, down: float) -> Face:
         box=Box(left, top, right - left, bottom - top),
         landmarks=tuple(((x + 0.5) * across - 0.5, (y + 0.5) * down - 0.5) for x, y in face.landmarks),
     )
+
+
+def sharp_side(picture: Picture, width: int) -> int:
+    """The long side of a copy of a picture that shows a face as sharp as a model can see it.
+
+    Args:
+        picture: Any.
+        width: Of the face, in pixels of the full-size picture.
+    """
+    return max(FIRST_LOOK, math.ceil(picture.long_side * _SHARP_FACE / max(1, width)))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ctypes
 import io
-import math
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -64,16 +63,20 @@ class DecodedImage:
         pixels: uint8 (height, width, 3), RGB, C-contiguous, maybe read-only; smaller where it was decoded so.
         width: Of the full-size image, in pixels.
         height: Likewise.
+        reduction: 1, 2, 4 or 8: pixels of the full-size image for one of these, along either side.
     """
 
     pixels: Pixels
     width: int
     height: int
+    reduction: int = 1
 
-    @property
-    def is_reduced(self) -> bool:
-        """Whether the pixels are fewer than the file's."""
-        return self.pixels.shape[:2] != (self.height, self.width)
+
+def reduction_for(width: int, height: int, long_side: int | None) -> int:
+    """By how much an image can be reduced, 1, 2, 4 or 8 times, with its long side still so many pixels."""
+    if long_side is None:
+        return 1
+    return next((by for by in (8, 4, 2) if max(width, height) >= by * long_side), 1)
 
 
 def decode(data: bytes, *, max_pixels: int, long_side: int | None = None) -> DecodedImage:
@@ -102,9 +105,10 @@ def decode(data: bytes, *, max_pixels: int, long_side: int | None = None) -> Dec
         with pillow_limits(), Image.open(io.BytesIO(data), formats=[kind]) as image:
             _check_header(image, data, max_pixels)
             full = image.size
-            if long_side is not None:
-                image.draft(None, _reduced(full, long_side))
-            is_reduced = image.size != full
+            reduction = reduction_for(*full, long_side)
+            if reduction > 1:
+                image.draft(None, (max(1, full[0] // reduction), max(1, full[1] // reduction)))
+                reduction = round(max(full) / max(image.size))  # other formats, and thin images, come larger
             image.load()
             orientation = _orientation(image)
             upright = _to_rgb(image)
@@ -116,9 +120,9 @@ def decode(data: bytes, *, max_pixels: int, long_side: int | None = None) -> Dec
     except Exception as exc:  # on damaged bytes Pillow's decoders raise nearly anything
         raise DecodeError(_reason(exc)) from exc
     height, width = pixels.shape[:2]
-    if is_reduced:
+    if reduction > 1:
         width, height = full if orientation < _SIDEWAYS else full[::-1]
-    return DecodedImage(pixels, width, height)
+    return DecodedImage(pixels, width, height, reduction)
 
 
 def _recognise(data: bytes) -> str:
@@ -168,12 +172,6 @@ def _check_header(image: ImageFile.ImageFile, data: bytes, max_pixels: int) -> N
     # A JPEG whose tail was lost and filled with zeros decodes without complaint, grey from there on.
     if image.format == "JPEG" and data.find(_END_OF_JPEG, image.fp.tell() if image.fp else 0) < 0:
         raise DecodeError("truncated image")
-
-
-def _reduced(size: tuple[int, int], long_side: int) -> tuple[int, int]:
-    """The least size to ask for: Pillow never goes below either side of it."""
-    scale = min(1.0, long_side / max(size))
-    return math.ceil(size[0] * scale), math.ceil(size[1] * scale)
 
 
 @cache

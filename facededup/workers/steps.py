@@ -15,9 +15,10 @@ from facededup.faces.align import build_aligner
 from facededup.faces.choose import choose_faces
 from facededup.faces.detect import build_detector
 from facededup.faces.quality import measure_quality
-from facededup.faces.view import scale_face
-from facededup.images.decode import DecodedImage, DecodeError, decode
+from facededup.faces.view import scale_face, sharp_side
+from facededup.images.decode import DecodeError
 from facededup.images.phash import perceptual_hash
+from facededup.images.picture import FIRST_LOOK, Picture
 from facededup.images.read import ReadError, read_file
 from facededup.models.catalog import DEFAULT_MODEL, describe_detector
 from facededup.types import Face, FileStat, Outcome, Pixels
@@ -25,12 +26,6 @@ from facededup.workers.detection import DetectionAddress, RemoteFinder
 
 # A file longer than this many bytes for each pixel allowed is no image of that size in any format.
 _BYTES_A_PIXEL = 16
-
-# A large JPEG is first decoded at a fraction of its size, its long side at least this: more than the copy
-# that a detector looks at first. It stays so if all faces seen are at least this wide, as then no chip would
-# be sharper from the full size.
-_ENOUGH_SIDE = 640
-_LARGE_FACE = 130
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -127,7 +122,7 @@ class Analyser:
         finder = None if settings.detection is None else RemoteFinder(settings.detection)
         self._detector = build_detector(settings.detector, settings.align, finder=finder)
         # What DeepFace would see is wanted to the pixel.
-        self._long_side = None if settings.align == "deepface" else _ENOUGH_SIDE
+        self._long_side = None if settings.align == "deepface" else FIRST_LOOK
         self._landmarks = describe_detector(settings.detector).landmarks
 
     def __call__(self, task: ImageTask) -> Analysis:
@@ -142,17 +137,13 @@ class Analyser:
                 failed = replace(failed, stat=stat, digest=digest)
                 if not task.force and self._is_known(digest):
                     return replace(failed, outcome=Outcome.OK, known=True)
-                image = decode(data, max_pixels=self._settings.max_pixels, long_side=self._long_side)
-                phash = perceptual_hash(image.pixels)
-            with _timed(seconds, "detect"):
-                found = self._detector.detect(image.pixels)
-            if image.is_reduced and not _are_large(found):
-                with _timed(seconds, "decode"):
-                    image = decode(data, max_pixels=self._settings.max_pixels)
-                with _timed(seconds, "detect"):
-                    found = self._detector.detect(image.pixels)
-            seen = replace(failed, width=image.width, height=image.height, phash=phash)
-            return self._cut_faces(image, found, seen)
+                max_pixels = self._settings.max_pixels
+                picture = Picture.open(data, max_pixels=max_pixels, long_side=self._long_side)
+                phash = perceptual_hash(picture.smallest)
+            with _timed(seconds, "detect", picture):
+                found = self._detector.detect(picture)
+            seen = replace(failed, width=picture.width, height=picture.height, phash=phash)
+            return self._cut_faces(picture, found, seen)
         except ReadError as exc:
             return replace(failed, reason=exc.reason, retry=exc.retry, stat=exc.stat)
         except DecodeError as exc:
@@ -165,32 +156,32 @@ class Analyser:
         place = int(np.searchsorted(known, prefix))
         return place < len(known) and bool(known[place] == prefix)
 
-    def _cut_faces(self, image: DecodedImage, found: tuple[Face, ...], analysis: Analysis) -> Analysis:
-        height, width = image.pixels.shape[:2]
-        outcome, faces = choose_faces(found, self._settings.faces, width, height)
+    def _cut_faces(self, picture: Picture, found: tuple[Face, ...], analysis: Analysis) -> Analysis:
+        outcome, faces = choose_faces(found, self._settings.faces, picture.width, picture.height)
         if outcome is Outcome.NO_FACE_DETECTED:
             return replace(analysis, outcome=outcome, reason="no face was found")
         if outcome is Outcome.MULTIPLE_FACES_DETECTED:
             return replace(analysis, outcome=outcome, reason=f"{len(found)} faces were found")
-        with _timed(analysis.seconds, "align"):
-            chips = self._align(image.pixels, faces)
-            measured = tuple(
-                replace(face, quality=measure_quality(face, chip, self._landmarks))
-                for face, chip in zip(faces, chips, strict=True)
+        with _timed(analysis.seconds, "align", picture):
+            sharp = self._long_side and sharp_side(picture, min(face.box.w for face in faces))
+            image = picture.copy(sharp)
+            across, down = image.shape[1] / picture.width, image.shape[0] / picture.height
+            in_copy = tuple(scale_face(face, across, down) for face in faces)
+            chips = self._align(image, in_copy)
+            faces = tuple(
+                replace(face, quality=measure_quality(shown, chip, self._landmarks))
+                for face, shown, chip in zip(faces, in_copy, chips, strict=True)
             )
-            faces = tuple(scale_face(face, image.width / width, image.height / height) for face in measured)
         return replace(analysis, outcome=outcome, faces=faces, chips=chips)
 
 
-def _are_large(faces: tuple[Face, ...]) -> bool:
-    return min((face.box.w for face in faces), default=0) >= _LARGE_FACE
-
-
 @contextmanager
-def _timed(seconds: dict[str, float], stage: str) -> Iterator[None]:
-    """Notes the wall seconds of a block, also when it fails."""
-    started = time.perf_counter()
+def _timed(seconds: dict[str, float], stage: str, picture: Picture | None = None) -> Iterator[None]:
+    """Notes the wall seconds of a block, also when it fails; those a picture took for a copy as `decode`."""
+    started, copied = time.perf_counter(), picture.seconds if picture else 0.0
     try:
         yield
     finally:
-        seconds[stage] = seconds.get(stage, 0.0) + time.perf_counter() - started
+        copying = picture.seconds - copied if picture else 0.0
+        for name, spent in ((stage, time.perf_counter() - started - copying), ("decode", copying)):
+            seconds[name] = seconds.get(name, 0.0) + spent

@@ -6,6 +6,7 @@ import pytest
 
 from facededup.faces.align import cut_chip
 from facededup.faces.detect import build_detector
+from facededup.images.picture import Picture
 from facededup.models.weights import find_weights
 from facededup.types import Box, Face
 
@@ -27,9 +28,9 @@ def test_the_chip_is_exactly_dlibs(astronaut):
 @pytest.mark.parametrize("turns", [1, 2, 3])
 def test_a_face_lying_any_way_comes_out_upright(astronaut, turns):
     detector = build_detector("dlib")
-    upright = cut_chip(astronaut, *detector.detect(astronaut))
+    upright = cut_chip(astronaut, *detector.detect(Picture.of(astronaut)))
     turned_image = np.ascontiguousarray(np.rot90(astronaut, turns))
-    turned = cut_chip(turned_image, *detector.detect(turned_image))
+    turned = cut_chip(turned_image, *detector.detect(Picture.of(turned_image)))
     assert difference(upright, turned) < 12
     assert difference(upright, np.rot90(turned)) > 30
 

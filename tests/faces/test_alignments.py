@@ -9,6 +9,7 @@ from PIL import Image
 from facededup.errors import UsageError, WeightsMissingError
 from facededup.faces.align import build_aligner, choose_alignment
 from facededup.faces.detect import build_detector
+from facededup.images.picture import Picture
 from facededup.models.catalog import MODELS, describe_detector, describe_model
 from facededup.models.encoder import Encoder
 from facededup.models.engine import open_engine
@@ -42,7 +43,7 @@ def test_what_cannot_work_is_a_usage_error():
 @pytest.mark.parametrize("align", ["chip", "arcface", "deepface"])
 def test_chips_have_the_size_each_model_takes(astronaut, align):
     image = np.ascontiguousarray(np.tile(astronaut[:300, 40:440], (1, 2, 1)))
-    faces = build_detector("dlib", align).detect(image)
+    faces = build_detector("dlib", align).detect(Picture.of(image))
     for model in MODELS:
         chips = build_aligner(align, "dlib", model.name)(image, faces)
         width, height = model.input_size
@@ -77,7 +78,7 @@ def represent(dlib_weights):
 
 
 def embedded(image, detector, encoder):
-    faces = build_detector(detector, "deepface").detect(image)
+    faces = build_detector(detector, "deepface").detect(Picture.of(image))
     return encoder.embed(build_aligner("deepface", detector, "Dlib")(image, faces))
 
 

@@ -9,6 +9,7 @@ from skimage.transform import SimilarityTransform
 
 from facededup.faces.arcface import PLACES, ArcFaceAligner, fit_similarity
 from facededup.faces.detect import build_detector
+from facededup.images.picture import Picture
 from facededup.types import Box, Face
 
 coordinates = st.floats(-500, 500)
@@ -73,7 +74,7 @@ def test_landmarks_come_to_lie_in_their_places(scale):
 
 
 def test_a_chip_of_another_shape_has_the_square_in_its_middle(astronaut):
-    faces = build_detector("dlib").detect(astronaut)
+    faces = build_detector("dlib").detect(Picture.of(astronaut))
     (square,) = ArcFaceAligner("dlib", (112, 112))(astronaut, faces)
     (tall,) = ArcFaceAligner("dlib", (112, 132))(astronaut, faces)
     assert tall.shape == (132, 112, 3)
@@ -86,7 +87,7 @@ def test_a_chip_of_another_shape_has_the_square_in_its_middle(astronaut):
 def test_dlibs_points_put_a_face_where_five_landmarks_would(astronaut):
     """By eye on this picture: eyes, tip of the nose, corners of the mouth."""
     landmarks = np.array([[203.5, 104], [244, 101.5], [226.5, 127.5], [209.5, 149], [244, 147]])
-    (face,) = build_detector("dlib").detect(astronaut)
+    (face,) = build_detector("dlib").detect(Picture.of(astronaut))
     by_dlib = fit_similarity(np.array(face.landmarks), np.array(PLACES["dlib"]))
     by_eye = fit_similarity(landmarks, np.array(PLACES["five"]))
     assert np.linalg.norm(applied(by_dlib, landmarks) - applied(by_eye, landmarks), axis=1).mean() < 5

@@ -18,6 +18,7 @@ from facededup.errors import JobError, PackageMissingError, WeightsMissingError
 from facededup.faces.deepface_client import DeepFaceClient
 from facededup.faces.deepface_detectors import DeepFaceDetector
 from facededup.faces.detect import DlibDetector, build_detector
+from facededup.images.picture import Picture
 from facededup.models.catalog import DETECTORS
 from facededup.types import Box, Face
 
@@ -46,15 +47,15 @@ def test_dlib_is_found_where_deepface_finds_it(exact, astronaut, dlib_weights):
 
     modeling.cached_models = {task: {} for task in modeling.AVAILABLE_MODELS}
     (theirs,) = [each.facial_area for each in detect_faces("dlib", bgr(astronaut), align=True)]
-    (ours,) = exact.detect(astronaut)
+    (ours,) = exact.detect(Picture.of(astronaut))
     assert ours.box == Box(theirs.x, theirs.y, theirs.w, theirs.h)
     assert ours.landmarks == (tuple(map(float, theirs.right_eye)), tuple(map(float, theirs.left_eye)))
     assert ours.confidence == pytest.approx(theirs.confidence)
 
 
 def test_dlib_agrees_with_our_own_detector(astronaut):
-    (ours,) = DlibDetector().detect(astronaut[:300])
-    (theirs,) = DeepFaceDetector(DeepFaceClient("dlib")).detect(astronaut[:300])
+    (ours,) = DlibDetector().detect(Picture.of(astronaut[:300]))
+    (theirs,) = DeepFaceDetector(DeepFaceClient("dlib")).detect(Picture.of(astronaut[:300]))
     assert np.linalg.norm(centre(ours.box) - centre(theirs.box)) < 15
     eyes = np.array(ours.landmarks[2:4]).mean(axis=0), np.array(ours.landmarks[:2]).mean(axis=0)
     assert np.abs(np.array(theirs.landmarks) - eyes).max() < 5
@@ -64,8 +65,8 @@ def test_dlib_agrees_with_our_own_detector(astronaut):
 def test_a_turned_face_is_found_and_mapped_back(astronaut, exactly):
     detector = DeepFaceDetector(DeepFaceClient("dlib"), exact=exactly)
     part = astronaut[:300, 60:420]  # 360 wide
-    (upright,) = detector.detect(part)
-    (turned,) = detector.detect(np.ascontiguousarray(np.rot90(part)))
+    (upright,) = detector.detect(Picture.of(part))
+    (turned,) = detector.detect(Picture.of(np.ascontiguousarray(np.rot90(part))))
     expected = [(y, 360 - 1 - x) for x, y in upright.landmarks]
     assert np.abs(np.array(turned.landmarks) - expected).max() < 6
 
@@ -73,18 +74,18 @@ def test_a_turned_face_is_found_and_mapped_back(astronaut, exactly):
 def test_a_large_image_is_looked_at_in_a_copy(astronaut):
     detector = DeepFaceDetector(DeepFaceClient("dlib"))
     large = np.repeat(np.repeat(astronaut[:300], 4, axis=0), 4, axis=1)
-    (small,), (face,) = detector.detect(astronaut[:300]), detector.detect(large)
+    (small,), (face,) = detector.detect(Picture.of(astronaut[:300])), detector.detect(Picture.of(large))
     assert np.linalg.norm(centre(face.box) / 4 - centre(small.box)) < 15
     assert np.abs(np.array(face.landmarks) / 4 - small.landmarks).max() < 5
 
 
 def test_pictures_without_a_face(exact):
-    assert exact.detect(np.ascontiguousarray(data.coffee())) == ()
+    assert exact.detect(Picture.of(np.ascontiguousarray(data.coffee()))) == ()
 
 
 def test_skip_takes_the_whole_image():
     image = np.zeros((30, 50, 3), np.uint8)
-    assert build_detector("skip").detect(image) == (Face(Box(0, 0, 50, 30), 0.0),)
+    assert build_detector("skip").detect(Picture.of(image)) == (Face(Box(0, 0, 50, 30), 0.0),)
 
 
 def test_opencvs_own_code_with_another_cascade(astronaut, weights_folder):
@@ -100,7 +101,7 @@ def test_opencvs_own_code_with_another_cascade(astronaut, weights_folder):
     for file in files:
         # A slip of the pen in it keeps OpenCV from reading it.
         file.write_text(cascade.replace("featuhreParams", "featureParams"))
-    (face,) = DeepFaceDetector(DeepFaceClient("opencv")).detect(astronaut)
+    (face,) = DeepFaceDetector(DeepFaceClient("opencv")).detect(Picture.of(astronaut))
     assert np.linalg.norm(centre(face.box) - (222, 115)) < 20
     assert face.landmarks == ()  # a cascade of faces sees no eyes
     files[1].write_text(cascade.replace("featureParams", "featuhreParams"))
@@ -142,7 +143,9 @@ def test_retinaface_gives_five_landmarks_in_the_standard_order(weights_folder):
     code = (
         "import numpy as np\n"
         "from facededup.faces.detect import build_detector\n"
-        "(face,) = build_detector('retinaface').detect(np.full((256, 256, 3), 99, np.uint8))\n"
+        "from facededup.images.picture import Picture\n"
+        "picture = Picture.of(np.full((256, 256, 3), 99, np.uint8))\n"
+        "(face,) = build_detector('retinaface').detect(picture)\n"
         "print([*map(float, np.ravel(face.landmarks))], face.box, face.confidence)\n"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)

@@ -10,6 +10,7 @@ from PIL import Image, ImageFilter
 from facededup.faces.align import cut_chip
 from facededup.faces.detect import build_detector
 from facededup.faces.quality import measure_quality
+from facededup.images.picture import Picture
 from facededup.types import Box, Face
 
 
@@ -19,7 +20,9 @@ def measured(astronaut):
     detector = build_detector("dlib")
 
     def measure(pixels):
-        face = max(detector.detect(np.ascontiguousarray(pixels)), key=lambda face: face.confidence)
+        face = max(
+            detector.detect(Picture.of(np.ascontiguousarray(pixels))), key=lambda face: face.confidence
+        )
         return measure_quality(face, cut_chip(np.ascontiguousarray(pixels), face), "dlib")
 
     return measure

@@ -17,6 +17,7 @@ from skimage import data
 from facededup.errors import JobError, WeightsMissingError
 from facededup.faces.align import build_aligner
 from facededup.faces.detect import build_detector
+from facededup.images.picture import Picture
 from facededup.models.catalog import MODELS, describe_model
 from facededup.models.encoder import Encoder
 from facededup.models.engine import open_engine
@@ -110,7 +111,7 @@ def test_align_deepface_equals_deepface_on_a_photo(name, engine, require, home, 
         os.makedirs(home / ".deepface" / "weights", exist_ok=True)
         os.symlink(packaged, home / ".deepface" / "weights" / file)
     write_weights(model, engine)
-    faces = build_detector("dlib", "deepface").detect(photo)
+    faces = build_detector("dlib", "deepface").detect(Picture.of(photo))
     chips = build_aligner("deepface", "dlib", name)(photo, faces)
     ours = Encoder(open_engine(model, engine=engine)).encode(chips)
     # DeepFace answers to one image in another form than to several.
