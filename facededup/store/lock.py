@@ -13,6 +13,10 @@ from facededup.errors import StoreLockedError
 from facededup.store.files import disk, remove, write_all, writing
 
 
+# A link put there would have the file that it leads to emptied. Windows makes none unasked.
+_FLAGS = os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0)
+
+
 class StoreLock:
     """The right to write to the store at `path`, held from construction to `release`.
 
@@ -26,7 +30,7 @@ class StoreLock:
         self._path = path + ".lock"
         while True:
             with writing(path):
-                self._descriptor = disk.open(self._path, os.O_RDWR | os.O_CREAT)
+                self._descriptor = disk.open(self._path, _FLAGS)
                 is_ours = self._try()
             if not is_ours:
                 holder = _holder(self._descriptor)

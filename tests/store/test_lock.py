@@ -10,7 +10,7 @@ import pytest
 from programs import start
 from samples import FINGERPRINT, KEY, numbered
 
-from facededup.errors import StoreLockedError
+from facededup.errors import StoreLockedError, StoreWriteError
 from facededup.store.crypto import ENVIRONMENT_KEY
 from facededup.store.lock import StoreLock
 
@@ -52,6 +52,16 @@ def test_a_lock_without_a_readable_note(store):
             file.write("{")
         with pytest.raises(StoreLockedError, match="another process"):
             store.writer()
+
+
+@pytest.mark.skipif(not hasattr(os, "O_NOFOLLOW"), reason="this system follows links")
+def test_a_link_in_the_place_of_the_lock_leads_nowhere(store, tmp_path):
+    precious = tmp_path / "precious"
+    precious.write_text("not a lock")
+    os.symlink(precious, store.path + ".lock")
+    with pytest.raises(StoreWriteError, match=r"links"):
+        StoreLock(store.path)
+    assert precious.read_text() == "not a lock"
 
 
 def test_the_lock_is_held_by_one_while_many_try(store):
