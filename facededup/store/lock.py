@@ -12,7 +12,6 @@ from datetime import UTC, datetime
 from facededup.errors import StoreLockedError
 from facededup.store.files import disk, remove, write_all, writing
 
-
 # A link put there would have the file that it leads to emptied. Windows makes none unasked.
 _FLAGS = os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0)
 
