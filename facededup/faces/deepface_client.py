@@ -27,7 +27,7 @@ _ENVIRONMENT = {
     "DEEPFACE_BACKEND_ENGINE": "onnx",
     "TF_USE_LEGACY_KERAS": "1",
     "TF_CPP_MIN_LOG_LEVEL": "3",
-    "TF_NUM_INTRAOP_THREADS": os.environ.get("XT", "1"),
+    "TF_NUM_INTRAOP_THREADS": "1",
     "TF_NUM_INTEROP_THREADS": "1",
 }
 
