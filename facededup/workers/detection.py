@@ -30,9 +30,8 @@ from facededup.faces.deepface_client import DeepFaceClient, Finder, Region
 from facededup.models.contract import CPU_DEVICE, GPU_DEVICE
 from facededup.types import Pixels
 from facededup.workers.pool import main_module_left_alone
+from facededup.workers.ready import await_ready
 
-_START_SECONDS = 300.0
-"""A framework may take a minute to import, and longer to prepare a GPU."""
 _FAREWELL_SECONDS = 5.0
 
 _Answer = list[list[Region]] | Exception
@@ -45,12 +44,12 @@ class DetectionAddress:
     Attributes:
         address: As `multiprocessing.connection` has it.
         key: Both sides must know it.
-        place: What to call it in a message.
+        name: What to call it in a message.
     """
 
     address: Any
     key: bytes
-    place: str
+    name: str
 
 
 class DetectionProcess:
@@ -67,7 +66,7 @@ class DetectionProcess:
 
     def __init__(self, detector: str, gpu: int | None) -> None:
         self.device = CPU_DEVICE if gpu is None else GPU_DEVICE
-        place = "the CPU" if gpu is None else f"GPU {gpu}"
+        name = f"the process that finds faces on {'the CPU' if gpu is None else f'GPU {gpu}'}"
         key = secrets.token_bytes(32)
         # Spawned, as what CUDA has begun does not survive a fork.
         context = multiprocessing.get_context("spawn")
@@ -78,7 +77,7 @@ class DetectionProcess:
         child_end.close()
         self._stop = weakref.finalize(self, _end, process, control)
         try:
-            self.address = DetectionAddress(_await_ready(control, place), key, place)
+            self.address = DetectionAddress(await_ready(control, name), key, name)
         except BaseException:
             self._stop()
             raise
@@ -105,7 +104,7 @@ class RemoteFinder:
     """
 
     def __init__(self, address: DetectionAddress) -> None:
-        self._place = address.place
+        self._name = address.name
         try:
             self._pipe = connection.Client(address.address, authkey=address.key)
         except (EOFError, OSError) as exc:
@@ -130,23 +129,9 @@ class RemoteFinder:
 
     def _died(self) -> JobError:
         return JobError(
-            f"the process that finds faces on {self._place} died; what is stored is kept: run the same"
-            " command again, without --detect-gpu if it dies again"
+            f"{self._name} died; what is stored is kept: run the same command again,"
+            " without --detect-gpu if it dies again"
         )
-
-
-def _await_ready(control: connection.Connection, place: str) -> Any:
-    """The address at which the process listens."""
-    name = f"the process that finds faces on {place}"
-    try:
-        if not control.poll(_START_SECONDS):
-            raise JobError(f"{name} was not ready within {_START_SECONDS:g} seconds")
-        answer: Any | FacededupError = control.recv()
-    except (EOFError, OSError) as exc:
-        raise JobError(f"{name} died while it started; see above for its own message") from exc
-    if isinstance(answer, FacededupError):
-        raise answer
-    return answer
 
 
 def _end(process: BaseProcess, control: connection.Connection) -> None:

@@ -28,10 +28,9 @@ from facededup.models.contract import Placement
 from facededup.models.engine import open_engine
 from facededup.types import Floats, Pixels
 from facededup.workers.pool import main_module_left_alone
+from facededup.workers.ready import await_ready
 
 _MOST_LANES = 4
-_START_SECONDS = 300.0
-"""A framework may take a minute to import, and longer to prepare a GPU."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +84,9 @@ class EmbedderProcesses:
                 child.close()
             started.append([_Lane(parent, _place(placement)) for parent, _ in ends])
         try:
-            descriptions = [_await_ready(lanes[0]) for lanes in started]
+            descriptions: list[_Description] = [
+                await_ready(lanes[0].pipe, f"the embedder on {lanes[0].place}") for lanes in started
+            ]
         except BaseException:
             self._stop()
             raise
@@ -131,20 +132,6 @@ def _kill(processes: list[BaseProcess]) -> None:
         process.kill()
     for process in processes:
         process.join()
-
-
-def _await_ready(lane: _Lane) -> _Description:
-    try:
-        if not lane.pipe.poll(_START_SECONDS):
-            raise JobError(f"the embedder on {lane.place} was not ready within {_START_SECONDS:g} seconds")
-        answer: _Description | FacededupError = lane.pipe.recv()
-    except (EOFError, OSError) as exc:
-        raise JobError(
-            f"the embedder on {lane.place} died while it started; see above for its own message"
-        ) from exc
-    if isinstance(answer, FacededupError):
-        raise answer
-    return answer
 
 
 def _serve(pipes: list[connection.Connection], model: str, engine: str, placement: Placement) -> None:
