@@ -25,7 +25,7 @@ from facededup.models.catalog import describe_detector, describe_model
 from facededup.models.scores import similarity
 from facededup.progress import Progress
 from facededup.recipe import choose_fingerprint, open_encoder
-from facededup.results import Confirmation
+from facededup.results import Confirmation, SecondScores
 from facededup.settings import Settings
 from facededup.store.base import Fingerprint
 from facededup.store.opener import open_store
@@ -101,8 +101,8 @@ class SecondModel:
         band: float,
         metrics: Metrics,
         progress: Progress,
-    ) -> Confirmation:
-        """Scores the listed pairs near the threshold; their scores go into `pairs.second`.
+    ) -> tuple[Confirmation, SecondScores]:
+        """Scores the listed pairs near the threshold; their scores go into `pairs.second`, too.
 
         Args:
             listing: Of the findings.
@@ -126,7 +126,7 @@ class SecondModel:
             cosines[part] = exact_cosine(left, right)
         pairs.second = np.full(len(pairs), np.nan)
         pairs.second[near] = similarity(cosines, self.operating_cosine)
-        return Confirmation(
+        said = Confirmation(
             model=self.name,
             operating_cosine=self.operating_cosine,
             band=band,
@@ -134,6 +134,8 @@ class SecondModel:
             confirmed=int((cosines >= self.operating_cosine).sum()),
             unread=int(np.isnan(cosines).sum()),
         )
+        ids = listing.faces.id
+        return said, SecondScores(model=self.name, a=ids[a], b=ids[b], similarity=pairs.second[near])
 
     def _embed(self, listing: Listing, rows: Rows, metrics: Metrics, progress: Progress) -> Floats:
         """float32 (n, dimension), L2-normalised, a row for each face; NaN where it cannot be seen again."""

@@ -14,7 +14,7 @@ from facededup.listing import Listing
 from facededup.matching.source import StoredVectors
 from facededup.metrics import Metrics
 from facededup.progress import Progress
-from facededup.results import FindResult, SecondScores
+from facededup.results import FindResult
 from facededup.settings import Settings
 from facededup.store.base import ClusterTable, Snapshot
 
@@ -60,7 +60,7 @@ def result_of(
         )
     confirmation = second_scores = None
     if second is not None:
-        confirmation = second.confirm(
+        confirmation, second_scores = second.confirm(
             listing,
             listed,
             threshold=float(meta["threshold"]),
@@ -68,9 +68,6 @@ def result_of(
             metrics=metrics,
             progress=progress,
         )
-        assert listed.second is not None
-        a, b = (listing.faces.id[rows] for rows in listed.face_rows())
-        second_scores = SecondScores(model=second.name, a=a, b=b, similarity=listed.second)
     return FindResult(
         store=location,
         fingerprint=snapshot.fingerprint,

@@ -122,8 +122,8 @@ class SecondScores:
         model: Its name.
         a: int64, ids of faces in the store.
         b: int64, likewise, a pair with each of `a`.
-        similarity: float64, on the model's own scale, on which 0.40 is its operating cosine; NaN for pairs
-            that it did not score.
+        similarity: float64, on the model's own scale, on which 0.40 is its operating cosine; NaN where a
+            photo is gone or changed.
     """
 
     model: str
