@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from urllib.parse import urlsplit, urlunsplit
 
-from facededup.errors import UsageError
+from facededup.errors import JobError, UsageError
 from facededup.settings import Settings
 
 BROKERS = ("redis", "rediss", "amqp", "amqps", "pyamqp")
@@ -50,6 +50,14 @@ def without_password(url: str) -> str:
     user = parts.username or ""
     place = parts.netloc.rpartition("@")[2]
     return urlunsplit(parts._replace(netloc=f"{user}:**@{place}"))
+
+
+def broker_out_of_reach(url: str, exc: Exception) -> JobError:
+    """What is said where the broker does not answer."""
+    return JobError(
+        f"the broker at {without_password(url)} cannot be reached: {str(exc).rstrip('.')}; "
+        "start it, or correct FACEDEDUP_BROKER_URL"
+    )
 
 
 def _check(url: str, name: str, schemes: tuple[str, ...]) -> None:

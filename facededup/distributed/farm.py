@@ -14,7 +14,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
-from facededup.distributed.addresses import without_password
+from facededup.distributed.addresses import broker_out_of_reach
 from facededup.distributed.celery_app import TASK_QUEUES
 from facededup.distributed.depot import Ended, Job
 from facededup.errors import JobError
@@ -232,10 +232,7 @@ class Farm:
                 retry_policy=_PATIENCE,
             )
         except OperationalError as exc:
-            place, why = without_password(self._app.conf.broker_url), str(exc).rstrip(".")
-            raise JobError(
-                f"the broker at {place} cannot be reached: {why}; start it, or correct FACEDEDUP_BROKER_URL"
-            ) from exc
+            raise broker_out_of_reach(self._app.conf.broker_url, exc) from exc
         self._sent_at[unit] = time.monotonic()
 
     def _messages_waiting(self) -> int | None:

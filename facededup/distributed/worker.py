@@ -6,9 +6,9 @@ import os
 import socket
 from collections.abc import Sequence
 
-from facededup.distributed.addresses import backend_of, broker_of, without_password
+from facededup.distributed.addresses import backend_of, broker_of, broker_out_of_reach
 from facededup.distributed.celery_app import INDEX_QUEUE, SEARCH_QUEUE, SLOTS, app, configure, depot
-from facededup.errors import JobError, PackageMissingError, UsageError
+from facededup.errors import PackageMissingError, UsageError
 from facededup.settings import Settings
 
 QUEUES = {"index": INDEX_QUEUE, "search": SEARCH_QUEUE}
@@ -62,10 +62,7 @@ def find_workers(settings: Settings, *, seconds: float = 2.0) -> list[str]:
             connection.ensure_connection(max_retries=1, interval_start=0.2)
             answers = app.control.ping(timeout=seconds, connection=connection)
     except (OperationalError, OSError) as exc:
-        place, why = without_password(broker_of(settings)), str(exc).rstrip(".")
-        raise JobError(
-            f"the broker at {place} cannot be reached: {why}; start it, or correct FACEDEDUP_BROKER_URL"
-        ) from exc
+        raise broker_out_of_reach(broker_of(settings), exc) from exc
     return sorted(name for answer in answers for name in answer)
 
 
