@@ -229,19 +229,24 @@ def test_a_reader_that_leaves_is_no_drama(tmp_path):
     assert result.stderr == b""
 
 
-@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs the device that is always full")
-def test_a_full_disk_behind_standard_output_is_a_sentence(demo):
-    folder, _ = demo
+def onto_a_full_disk(*line, cwd):
+    if not os.path.exists("/dev/full"):
+        pytest.skip("needs the device that is always full")
     with open("/dev/full", "wb") as full:
-        ended = subprocess.run(
-            [sys.executable, "-m", "facededup", "find", "--store", "demo/facededup.h5", "--json", "-"],
-            cwd=folder,
+        return subprocess.run(
+            [sys.executable, "-m", "facededup", *line],
+            cwd=cwd,
             env={**os.environ, "PYTHONPATH": str(ROOT)},
             stdout=full,
             stderr=subprocess.PIPE,
             timeout=120,
             check=False,
         )
+
+
+def test_a_full_disk_behind_standard_output_is_a_sentence(demo):
+    folder, _ = demo
+    ended = onto_a_full_disk("find", "--store", "demo/facededup.h5", "--json", "-", cwd=folder)
     assert ended.returncode == 1
     assert ended.stderr == b"error: cannot write to standard output: No space left on device\n"
 
@@ -292,15 +297,6 @@ def test_nothing_heavy_is_imported_to_show_help():
     assert result.stdout.strip() == b""
 
 
-@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs the device that is always full")
-def test_help_to_a_full_disk_is_a_sentence():
-    with open("/dev/full", "wb") as full:
-        ended = subprocess.run(
-            [sys.executable, "-m", "facededup", "--help"],
-            env={**os.environ, "PYTHONPATH": str(ROOT)},
-            stdout=full,
-            stderr=subprocess.PIPE,
-            timeout=60,
-            check=False,
-        )
+def test_help_to_a_full_disk_is_a_sentence(tmp_path):
+    ended = onto_a_full_disk("--help", cwd=tmp_path)
     assert (ended.returncode, ended.stderr) == (1, b"facededup: No space left on device\n")
